@@ -9,8 +9,8 @@ import "time"
 type Envelope struct {
 	Effective              time.Time  // when it was true; zero: the same as Recorded
 	Zone                   string     // IANA zone of the place, "" if none applies
-	Recorded               time.Time  // stamped by the log at Append
-	Clock                  ClockState // of the machine that stamped Recorded
+	Recorded               time.Time  // stamped by the log at Append, whatever stands here; microseconds
+	Clock                  ClockState // of the machine that stamped Recorded; stamped too
 	Actor                  Actor
 	Reason                 *Reason
 	Terminal, Device       string // ids, not addresses

@@ -38,6 +38,8 @@ var (
 	ErrDamaged = errors.New("log is damaged")
 	// ErrPositionLost: a position of a closed epoch that no map translates, or one beyond the end.
 	ErrPositionLost = errors.New("position lost")
+	// ErrBadPosition: text that is not a position.
+	ErrBadPosition = errors.New("invalid position")
 	// ErrClosed: the log or subscription has been closed.
 	ErrClosed = errors.New("log is closed")
 )
@@ -161,20 +163,28 @@ type Log interface {
 	Append(ctx context.Context, id StreamID, expected Expected, events ...NewEvent) (Appended, error)
 
 	// Read yields a stream's records from revision from (inclusive) in the
-	// direction. A stream that does not exist yields nothing.
+	// direction, and ends at what was the stream's end when it started. A
+	// stream that does not exist yields nothing; Backwards from beyond the end
+	// starts at the newest.
 	Read(ctx context.Context, id StreamID, from Revision, dir Direction) iter.Seq2[Record, error]
 
 	// ReadAll yields records with Position > after (Forwards) or < after
 	// (Backwards), and ends at what was the end of the log when it started.
+	// Forwards from beyond the end is ErrPositionLost.
 	ReadAll(ctx context.Context, after Position, dir Direction, f Filter) iter.Seq2[Record, error]
 
 	// Subscribe reads everything after a position, then follows the log: no
-	// gap, no repeat. ctx bounds only the call.
+	// gap, no repeat. ctx bounds only the call. A position beyond the end is
+	// ErrPositionLost.
 	Subscribe(ctx context.Context, after Position, f Filter) (Subscription, error)
 
 	// Head returns the position of the last durable event (0 if none) and the
 	// largest Recorded so far.
 	Head(ctx context.Context) (Position, time.Time, error)
+
+	// KnownAt returns the last position p such that no event at or before p
+	// has Recorded > t (KnownAtTime, over the store's sparse index).
+	KnownAt(ctx context.Context, t time.Time) (Position, error)
 }
 
 // Batch is what a subscription hands out at once.

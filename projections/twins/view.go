@@ -49,6 +49,10 @@ type Watch struct{}
 type Change struct {
 	Index int // of the point, in the list given to Watch
 	Last  Last
+	// Missed is how many changes of the point's current value the subscriber
+	// passed over since the last one that Next gave it (the first time: 0).
+	// graph shows it as ValueChange.missed.
+	Missed int
 }
 
 // Next waits until some of the points have changed since the last call (the

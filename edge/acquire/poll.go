@@ -1,0 +1,127 @@
+package acquire
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/twinlog/twinlog/domain/quality"
+)
+
+// connectWithin bounds one attempt to open a session: a machine that does not
+// answer a SYN for this long is a machine that is not there.
+const connectWithin = 5 * time.Second
+
+// Poll keeps a session to src and reads each group on its own grid (start +
+// n·Every) until ctx ends; it returns ctx's error or the first error of hear.
+// A read that took longer than its period is followed by the next point of the
+// grid, not by a burst that makes up for what was missed.
+//
+// While there is no session every item is Bad, BadNoCommunication, once per
+// attempt: what is not read has no value, and the server must not show the last
+// one as if it were fresh.
+func Poll(ctx context.Context, src Polled, groups []Group, retry Retry, log *slog.Logger, hear func(context.Context, Scan) error) error {
+	defer src.Close() //nolint:errcheck // there is nobody left to tell
+	p := poller{src: src, log: log, hear: hear, all: everyItem(groups)}
+	grid := newGrid(groups, time.Now())
+	for failures := 0; ; failures++ {
+		err := p.connect(ctx)
+		for err == nil {
+			var lost error
+			if err = grid.wait(ctx); err != nil {
+				return err
+			}
+			if lost, err = p.read(ctx, grid.due(time.Now())); err != nil {
+				return err
+			}
+			if lost == nil {
+				failures = 0
+				continue
+			}
+			log.LogAttrs(ctx, slog.LevelWarn, "session lost", slog.Any("error", lost))
+			break
+		}
+		if err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			log.LogAttrs(ctx, slog.LevelWarn, "no session", slog.Any("error", err), slog.Int("attempt", failures+1))
+			if err := p.silence(ctx); err != nil {
+				return err
+			}
+		}
+		if err := sleep(ctx, retry.Wait(failures)); err != nil {
+			return err
+		}
+	}
+}
+
+type poller struct {
+	src  Polled
+	log  *slog.Logger
+	hear func(context.Context, Scan) error
+	all  []int
+}
+
+func (p poller) connect(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, connectWithin)
+	defer cancel()
+	return p.src.Connect(ctx)
+}
+
+// read visits one group. lost is the session's error, err the gateway's own.
+func (p poller) read(ctx context.Context, items []int) (lost, err error) {
+	readings, lost := p.src.Read(ctx, items)
+	if ctx.Err() != nil {
+		return nil, ctx.Err() // what came half-way is nobody's fault, least of all the sensor's
+	}
+	if len(readings) != len(items) {
+		return nil, fmt.Errorf("source returned %d readings for %d items", len(readings), len(items))
+	}
+	return lost, p.hear(ctx, stamp(readings, time.Now().UTC()))
+}
+
+// silence reports every item as not read.
+func (p poller) silence(ctx context.Context) error {
+	return p.hear(ctx, Silence(p.all, time.Now().UTC()))
+}
+
+// Silence is the scan of a source that cannot be reached.
+func Silence(items []int, at time.Time) Scan {
+	readings := make([]Reading, len(items))
+	for i, item := range items {
+		readings[i] = Reading{Item: item, Quality: quality.Of(quality.BadNoCommunication)}
+	}
+	return stamp(readings, at)
+}
+
+// stamp gives the readings that a source left without a time the end of the
+// visit. A source that makes several requests stamps each answer itself.
+func stamp(readings []Reading, at time.Time) Scan {
+	for i := range readings {
+		if readings[i].At.IsZero() {
+			readings[i].At = at
+		}
+	}
+	return Scan{At: at, Readings: readings}
+}
+
+func everyItem(groups []Group) []int {
+	var all []int
+	for _, g := range groups {
+		all = append(all, g.Items...)
+	}
+	return all
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}

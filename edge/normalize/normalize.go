@@ -1,0 +1,136 @@
+// Package normalize turns what a protocol decoded into the engineering value of
+// the tag: a linear scale, or the 4–20 mA current of a transmitter.
+//
+// For a current loop it promises that a fault of the loop never becomes a
+// value: NAMUR NE 43 gives 3.8–20.5 mA to the measurement and ≤ 3.6 mA or
+// ≥ 21 mA to the failure signal, and what lies between says that the sensor is
+// at its limit. Data type and word order belong to the protocol's own decoder,
+// which knows what a register is.
+package normalize
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/twinlog/twinlog/domain/quality"
+	"github.com/twinlog/twinlog/domain/telemetry"
+)
+
+// ErrBadScale reports a scale that no tag could use.
+var ErrBadScale = errors.New("invalid scale")
+
+// A Scale turns raw values into engineering values. The zero Scale leaves a
+// value as it is.
+type Scale struct {
+	kind           kind
+	factor, offset float64
+	low, high      float64 // engineering values at 4 mA and at 20 mA
+}
+
+type kind uint8
+
+const (
+	identity kind = iota
+	linear
+	current
+)
+
+// Linear returns the scale raw·factor + offset. Factor 1 and offset 0 leave a
+// value as it is, an integer as an integer.
+func Linear(factor, offset float64) (Scale, error) {
+	if factor == 0 || !finite(factor) || !finite(offset) {
+		return Scale{}, fmt.Errorf("factor %v and offset %v, expected finite numbers and a factor other than 0: %w", factor, offset, ErrBadScale)
+	}
+	if factor == 1 && offset == 0 {
+		return Scale{}, nil
+	}
+	return Scale{kind: linear, factor: factor, offset: offset}, nil
+}
+
+// Current returns the scale of a 4–20 mA loop: raw·factor + offset is the
+// current in mA, low is the engineering value at 4 mA and high that at 20 mA
+// (the tag's InstrumentRange; high < low is an inverted transmitter).
+func Current(factor, offset, low, high float64) (Scale, error) {
+	if factor == 0 || !finite(factor) || !finite(offset) {
+		return Scale{}, fmt.Errorf("factor %v and offset %v to mA, expected finite numbers and a factor other than 0: %w", factor, offset, ErrBadScale)
+	}
+	if low == high || !finite(low) || !finite(high) || !finite(high-low) {
+		return Scale{}, fmt.Errorf("4 mA is %v and 20 mA is %v, expected two different finite numbers: %w", low, high, ErrBadScale)
+	}
+	return Scale{kind: current, factor: factor, offset: offset, low: low, high: high}, nil
+}
+
+// Limits of NAMUR NE 43, in mA.
+const (
+	failLow  = 3.6
+	validLow = 3.8
+	validTop = 20.5
+	failHigh = 21.0
+)
+
+// Apply returns the engineering value of raw and what the scaling alone says of
+// it: Good; BadSensorFailure with a Null for a broken loop, a transmitter that
+// signals failure, or a number that is none (NaN, ±Inf: what transmitters put
+// into a float register when they have nothing to say);
+// UncertainSensorNotAccurate with its limit bits for a current at the end of
+// the sensor. Booleans and strings are not scaled.
+func (s Scale) Apply(raw telemetry.Value) (telemetry.Value, quality.Code) {
+	x, ok := number(raw)
+	if !ok {
+		return raw, quality.Good
+	}
+	if !finite(x) {
+		return telemetry.Value{}, quality.BadSensorFailure
+	}
+	switch s.kind {
+	case identity:
+		return raw, quality.Good
+	case linear:
+		return value(float64(x*s.factor) + s.offset)
+	case current:
+	}
+	// Rounded to a nanoampere, or 3600 µA times 0.001 might miss 3.6 by a bit.
+	mA := math.Round((float64(x*s.factor)+s.offset)*1e6) / 1e6
+	v, code := value(float64((mA-4)/16*(s.high-s.low)) + s.low)
+	rising := s.high > s.low
+	switch {
+	case mA <= failLow || mA >= failHigh || code != quality.Good:
+		return telemetry.Value{}, quality.BadSensorFailure
+	case mA < validLow:
+		return v, limited(!rising)
+	case mA > validTop:
+		return v, limited(rising)
+	}
+	return v, quality.Good
+}
+
+// limited is the code of a sensor at the upper or lower end of what it can say.
+// The limit bits speak of the value, not of the current.
+func limited(high bool) quality.Code {
+	if high {
+		return quality.UncertainSensorNotAccurate.WithLimit(quality.High)
+	}
+	return quality.UncertainSensorNotAccurate.WithLimit(quality.Low)
+}
+
+// value refuses what has left the range of float64 on the way.
+func value(x float64) (telemetry.Value, quality.Code) {
+	if !finite(x) {
+		return telemetry.Value{}, quality.BadConfigurationError
+	}
+	return telemetry.Value{Kind: telemetry.Float64, Bits: math.Float64bits(x)}, quality.Good
+}
+
+func number(v telemetry.Value) (float64, bool) {
+	switch v.Kind {
+	case telemetry.Float64:
+		return math.Float64frombits(v.Bits), true
+	case telemetry.Int64:
+		return float64(int64(v.Bits)), true //nolint:gosec // Bits holds two's complement
+	case telemetry.Null, telemetry.Bool, telemetry.String:
+	}
+	return 0, false
+}
+
+func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

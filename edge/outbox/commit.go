@@ -1,0 +1,258 @@
+package outbox
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// commitMessages and commitBytes bound one commit, so that a caller never
+	// waits behind more than a small transaction (badgerqueue's is 2.4 MB).
+	commitMessages = 1024
+	commitBytes    = 1 << 20
+	// dropMessages bounds how many messages one commit may drop.
+	dropMessages = 4096
+	// ackMessages and ackWithin are when answers alone are worth a sync: a crash
+	// before it only sends them again.
+	ackMessages = 256
+	ackWithin   = time.Second
+)
+
+// A put is one caller of Put, waiting for the commit that it shares.
+type put struct {
+	bodies []Body
+	last   uint64
+	err    error
+	done   chan struct{}
+}
+
+// Put gives the bodies the lane's next numbers, in order, and returns the last
+// number once all are durable: all or none. If ctx ends while the commit is
+// under way, the messages may be accepted all the same.
+func (o *Outbox) Put(ctx context.Context, bodies ...Body) (uint64, error) {
+	if len(bodies) > commitMessages {
+		return 0, fmt.Errorf("outbox %s: %d messages at once, expected at most %d: %w", o.cfg.Gateway, len(bodies), commitMessages, ErrTooLarge)
+	}
+	p := &put{bodies: bodies, done: make(chan struct{})}
+	select {
+	case o.puts <- p:
+	case <-o.ended:
+		return 0, o.why()
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+	select {
+	case <-p.done:
+		return p.last, p.err
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	}
+}
+
+// why says what ended the committer.
+func (o *Outbox) why() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return fmt.Errorf("outbox %s: %w", o.cfg.Gateway, o.failed)
+}
+
+// commit is the one goroutine that changes the queue. It ends when the outbox
+// is closed or the queue fails: a failed sync may or may not have happened, so
+// nothing can be promised after it.
+func (o *Outbox) commit(ctx context.Context) {
+	tick := time.NewTicker(ackWithin)
+	defer tick.Stop()
+	var err error
+	for err == nil {
+		select {
+		case p := <-o.puts:
+			err = o.write(ctx, o.gather(p))
+		case <-tick.C:
+			if o.ackDue() {
+				err = o.write(ctx, nil)
+			}
+		case <-o.acks:
+			err = o.write(ctx, nil)
+		case <-o.done:
+			if err = o.write(ctx, nil); err == nil { // so that little is sent again
+				err = ErrClosed
+			}
+		}
+	}
+	o.mu.Lock()
+	if !errors.Is(err, ErrClosed) {
+		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	}
+	o.failed = err
+	o.changed()
+	o.mu.Unlock()
+	close(o.ended)
+}
+
+// gather takes the puts that wait right now, up to the bounds of a commit.
+func (o *Outbox) gather(first *put) []*put {
+	all, n := []*put{first}, len(first.bodies)
+	for n < commitMessages {
+		select {
+		case p := <-o.puts:
+			all, n = append(all, p), n+len(p.bodies)
+		default:
+			return all
+		}
+	}
+	return all
+}
+
+// ackDue reports whether answers have waited long enough for a commit.
+func (o *Outbox) ackDue() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.answers.messages > 0 && time.Since(o.answers.since) >= ackWithin
+}
+
+// A batch is the next commit before the budget has had its say.
+type batch struct {
+	Change
+	seen answers // what Change.Head already counts as answered
+}
+
+// write commits the answers so far with the messages of puts, in as many
+// commits as their bytes need, and tells the callers.
+func (o *Outbox) write(ctx context.Context, puts []*put) error {
+	for first := true; first || len(puts) > 0; first = false {
+		b, taken := o.batch(puts)
+		err := o.apply(ctx, b)
+		if err != nil && !errors.Is(err, ErrFull) {
+			taken = len(puts) // no commit will follow this one
+		}
+		for _, p := range puts[:taken] {
+			if p.err == nil && err != nil {
+				p.err = fmt.Errorf("outbox %s: %w", o.cfg.Gateway, err)
+			}
+			close(p.done)
+		}
+		puts = puts[taken:]
+		if err != nil && !errors.Is(err, ErrFull) {
+			return err
+		}
+	}
+	return nil
+}
+
+// batch builds the next commit from the first puts that fit, at least one, and
+// says how many they are.
+func (o *Outbox) batch(puts []*put) (b batch, taken int) {
+	now := time.Now().UTC()
+	o.mu.Lock()
+	b.Head, b.seen = o.head, o.answers
+	o.mu.Unlock()
+	b.Head.Acked = b.seen.acked
+	b.Head.Messages -= b.seen.messages
+	b.Head.Bytes -= b.seen.bytes
+	var bytes int64
+	for _, p := range puts {
+		if bytes >= commitBytes {
+			break
+		}
+		taken++
+		next := b.Head.Next
+		messages, err := encode(p.bodies, b.Head.Incarnation, next, now)
+		if err != nil {
+			p.err = fmt.Errorf("outbox %s: %w", o.cfg.Gateway, err)
+			continue // it used no number
+		}
+		for _, m := range messages {
+			bytes += m.size()
+		}
+		b.Put = append(b.Put, messages...)
+		b.Head.Next = next + uint64(len(messages))
+		p.last = b.Head.Next - 1
+	}
+	b.Head.Messages += uint64(len(b.Put))
+	b.Head.Bytes += bytes
+	return b, taken
+}
+
+// encode numbers the bodies of one put from next on.
+func encode(bodies []Body, incarnation string, next uint64, now time.Time) ([]Message, error) {
+	messages := make([]Message, 0, len(bodies))
+	for i, b := range bodies {
+		seq := next + uint64(i)
+		payload, err := b.Encode(Number{incarnation, seq})
+		if err != nil {
+			return nil, fmt.Errorf("encode for %s: %w", b.Topic, err)
+		}
+		if len(payload) > MaxMessageBytes {
+			return nil, fmt.Errorf("message for %s of %d bytes, expected at most %d: %w", b.Topic, len(payload), MaxMessageBytes, ErrTooLarge)
+		}
+		messages = append(messages, Message{
+			Seq: seq, Last: seq, Samples: b.Samples, Made: now, Topic: b.Topic, Payload: payload,
+		})
+	}
+	return messages, nil
+}
+
+// apply commits b after dropping what the budget no longer holds. When the store
+// itself is full, twice what b adds is dropped and it is tried once more.
+func (o *Outbox) apply(ctx context.Context, b batch) error {
+	over := b.Head.Bytes - o.cfg.Budget
+	if over > 0 {
+		// So that a full outbox drops now and then, and not at every Put.
+		over += o.cfg.Budget / 64
+	}
+	err := o.try(ctx, b, over)
+	if !errors.Is(err, ErrFull) {
+		return err
+	}
+	var need int64
+	for _, m := range b.Put {
+		need += m.size()
+	}
+	return o.try(ctx, b, max(over, 2*need))
+}
+
+// try commits b after dropping about over bytes, if above zero.
+func (o *Outbox) try(ctx context.Context, b batch, over int64) (err error) {
+	if len(b.Put) == 0 && b.seen.messages == 0 {
+		return nil // nothing to say
+	}
+	if over > 0 {
+		after, next := o.fence()
+		defer o.unfence()
+		if err := o.drop(ctx, &b.Change, Range{after + 1, next - 1}, over); err != nil {
+			return err
+		}
+	}
+	if err := o.queue.Commit(ctx, b.Change); err != nil {
+		return err
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.head.Messages == o.answers.messages && len(b.Put) > 0 {
+		o.oldest = b.Put[0].Made // it was empty
+	}
+	o.head = b.Head
+	o.answers.messages -= b.seen.messages
+	o.answers.bytes -= b.seen.bytes
+	o.answers.since = time.Now()
+	o.changed()
+	return nil
+}
+
+// fence keeps Drain from taking messages while some are being dropped. It
+// returns the highest number that Drain may have taken and the next free one.
+func (o *Outbox) fence() (taken, next uint64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropping = true
+	return o.taken, o.head.Next
+}
+
+func (o *Outbox) unfence() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.dropping = false
+	o.changed()
+}

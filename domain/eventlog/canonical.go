@@ -146,7 +146,7 @@ func appendNumber(dst []byte, n json.Number) ([]byte, error) {
 	if err != nil || math.IsInf(f, 0) {
 		return nil, fmt.Errorf("number %s is beyond a double: %w", n, ErrNotCanonical)
 	}
-	if !strings.ContainsAny(n.String(), ".eE") && math.Abs(f) > 1<<53 {
+	if !strings.ContainsAny(n.String(), ".eE") && math.Abs(f) >= 1<<53 {
 		// An integer is a count or a code here: rounding one silently would
 		// record another fact than the one that was told.
 		if strconv.FormatFloat(f, 'f', 0, 64) != n.String() {

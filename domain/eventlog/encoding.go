@@ -17,16 +17,29 @@ const timeLayout = "2006-01-02T15:04:05.999999999Z"
 // first: it cannot fail, so what has no JSON form would come out wrong.
 func (e Envelope) AppendCanonical(dst []byte) []byte {
 	w := writer{append(dst, '{'), true}
+	w.before(e)
+	if e.Clock != (ClockState{}) {
+		w.name("clk")
+		w.clock(e.Clock)
+	}
+	w.between(e)
+	w.time("rec", e.Recorded)
+	w.after(e)
+	return append(w.b, '}')
+}
+
+// before, between and after write what stands before "clk", between "clk" and
+// "rec", and after "rec".
+func (w *writer) before(e Envelope) {
 	if !e.Actor.empty() {
 		w.name("act")
 		w.actor(e.Actor)
 	}
 	w.text("bld", e.Build)
 	w.id("cau", e.Causation)
-	if e.Clock != (ClockState{}) {
-		w.name("clk")
-		w.clock(e.Clock)
-	}
+}
+
+func (w *writer) between(e Envelope) {
 	w.id("cor", e.Correlation)
 	w.text("dev", e.Device)
 	w.time("eff", e.Effective)
@@ -41,7 +54,9 @@ func (e Envelope) AppendCanonical(dst []byte) []byte {
 		w.name("prv")
 		w.private(e.Private)
 	}
-	w.time("rec", e.Recorded)
+}
+
+func (w *writer) after(e Envelope) {
 	if e.Reason != nil {
 		w.name("rsn")
 		w.open('{')
@@ -54,7 +69,6 @@ func (e Envelope) AppendCanonical(dst []byte) []byte {
 	}
 	w.text("trm", e.Terminal)
 	w.text("zone", e.Zone)
-	return append(w.b, '}')
 }
 
 func (a Actor) empty() bool {

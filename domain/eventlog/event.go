@@ -54,7 +54,8 @@ func (f Filter) Passes(stream StreamID, typ string) bool {
 
 // WantsTelemetry reports whether any telemetry.recorded.v1 can pass.
 func (f Filter) WantsTelemetry() bool {
-	return !f.NoTelemetry && (len(f.Types) == 0 || slices.Contains(f.Types, TelemetryRecorded))
+	return !f.NoTelemetry && (len(f.Types) == 0 || slices.Contains(f.Types, TelemetryRecorded)) &&
+		(len(f.Categories) == 0 || slices.Contains(f.Categories, TelemetryCategory))
 }
 
 // WantsOther reports whether anything but telemetry.recorded.v1 can pass.

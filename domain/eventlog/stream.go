@@ -6,12 +6,15 @@ import (
 )
 
 // StreamID names one entity's stream as "category-id": the category is
-// lower-case letters only, so the first dash ends it (as EventStoreDB splits),
+// 1 to 40 lower-case letters, so the first dash ends it (as EventStoreDB splits),
 // and the id is 1 to 200 bytes of [A-Za-z0-9._:~%-] where % starts a
 // percent-encoded byte.
 type StreamID string
 
-const maxStreamID = 200
+const (
+	maxCategory = 40
+	maxStreamID = 200
+)
 
 // Stream returns the id of an entity's stream, percent-encoding every byte of
 // the entity's name that a stream id may not hold.
@@ -61,6 +64,9 @@ func (s StreamID) Check() error {
 	category, id, ok := strings.Cut(string(s), "-")
 	if !ok || category == "" || strings.Trim(category, "abcdefghijklmnopqrstuvwxyz") != "" {
 		return fmt.Errorf("stream %q: expected category-id with a category of lower-case letters: %w", s, ErrBadEvent)
+	}
+	if n := len(category); n > maxCategory {
+		return fmt.Errorf("stream %q: category of %d bytes, expected at most %d: %w", s, n, maxCategory, ErrBadEvent)
 	}
 	if n := len(id); n < 1 || n > maxStreamID {
 		return fmt.Errorf("stream %q: id of %d bytes, expected 1 to %d: %w", s, n, maxStreamID, ErrBadEvent)

@@ -39,7 +39,7 @@ func (l *Log) Origin() string { return l.origin }
 
 // Append implements eventlog.Log.
 func (l *Log) Append(ctx context.Context, id eventlog.StreamID, expected eventlog.Expected, events ...eventlog.NewEvent) (eventlog.Appended, error) {
-	if err := check(id, events); err != nil {
+	if err := eventlog.CheckAppend(id, events); err != nil {
 		return eventlog.Appended{}, err
 	}
 	if err := ctx.Err(); err != nil {
@@ -90,21 +90,6 @@ func (l *Log) Append(ctx context.Context, id eventlog.StreamID, expected eventlo
 	return eventlog.Appended{
 		First: made[0].Position, Last: made[len(made)-1].Position, Revision: made[len(made)-1].Revision,
 	}, nil
-}
-
-func check(id eventlog.StreamID, events []eventlog.NewEvent) error {
-	if err := id.Check(); err != nil {
-		return err
-	}
-	if len(events) == 0 {
-		return fmt.Errorf("append of no events to %s: %w", id, eventlog.ErrBadEvent)
-	}
-	for _, e := range events {
-		if err := e.Check(); err != nil {
-			return fmt.Errorf("append to %s: %w", id, err)
-		}
-	}
-	return nil
 }
 
 func (l *Log) same(at []int, events []eventlog.NewEvent) bool {

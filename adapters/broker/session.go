@@ -1,0 +1,255 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// A session is one connection: the messages of it that the handler has, in the
+// order in which they came.
+type session struct {
+	b       *Broker
+	cl      *mqtt.Client
+	will    *packets.Packet // nil if none
+	delay   time.Duration   // of the will
+	voice   *mqtt.Client    // publishes in the client's name; made when first needed, by flush
+	severed bool            // flush has cut the client off
+	details bool            // the client may be told user properties on acknowledgements
+
+	// mu guards all below. The handler's goroutine, the connection's reader and
+	// flush hold it, briefly.
+	mu       sync.Mutex
+	room     sync.Cond // broadcast when window has room or the session closed
+	window   []*entry  // oldest first
+	flushing bool      // a flush is running
+	closed   bool
+}
+
+// An entry is one message in the window.
+type entry struct {
+	s      *session
+	id     uint16
+	qos    byte
+	retain bool
+	will   bool
+	topic  string
+	data   []byte
+	props  *packets.Properties // nil if it has none to pass on
+	done   bool                // guarded by s.mu, as is ack
+	ack    Ack
+}
+
+func newSession(b *Broker, cl *mqtt.Client) *session {
+	s := &session{b: b, cl: cl}
+	s.room.L = &s.mu
+	p := &cl.Properties
+	s.details = p.ProtocolVersion == 5 && !(p.Props.RequestProblemInfoFlag && p.Props.RequestProblemInfo == 0)
+	if atomic.LoadUint32(&p.Will.Flag) == 1 {
+		s.will = &packets.Packet{
+			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.Will.Qos, Retain: p.Will.Retain},
+			TopicName:   p.Will.TopicName, Payload: p.Will.Payload,
+			Properties: packets.Properties{User: p.Will.User},
+		}
+		// MQTT 5 §3.1.3.2.2: the will is published when the delay or the session ends.
+		s.delay = time.Duration(min(p.Will.WillDelayInterval, p.Props.SessionExpiryInterval)) * time.Second
+	}
+	return s
+}
+
+// receive hands a message to the handler. It is called by the connection's
+// reader and blocks it while the window is full.
+func (s *session) receive(pk *packets.Packet, now time.Time) {
+	s.mu.Lock()
+	if len(s.window) >= int(s.b.cfg.Window) && !s.closed {
+		s.b.counts.backPressure.Add(1)
+		for len(s.window) >= int(s.b.cfg.Window) && !s.closed {
+			s.room.Wait()
+		}
+	}
+	if s.closed { // cut off while waiting: it will send this again
+		s.mu.Unlock()
+		return
+	}
+	e := s.push(pk, false)
+	s.mu.Unlock()
+	s.hand(e, pk, now)
+}
+
+// push appends a message to the window. The caller holds s.mu.
+func (s *session) push(pk *packets.Packet, will bool) *entry {
+	e := &entry{
+		s: s, id: pk.PacketID, qos: pk.FixedHeader.Qos, retain: pk.FixedHeader.Retain, topic: pk.TopicName, data: pk.Payload, will: will,
+	}
+	if p := &pk.Properties; len(p.User) > 0 || p.PayloadFormatFlag || p.MessageExpiryInterval > 0 || p.ContentType != "" ||
+		p.ResponseTopic != "" || len(p.CorrelationData) > 0 {
+		e.props = &packets.Properties{
+			User: p.User, PayloadFormat: p.PayloadFormat, PayloadFormatFlag: p.PayloadFormatFlag, ContentType: p.ContentType,
+			MessageExpiryInterval: p.MessageExpiryInterval, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
+		}
+	}
+	s.window = append(s.window, e)
+	return e
+}
+
+func (s *session) hand(e *entry, pk *packets.Packet, now time.Time) {
+	s.b.counts.received.Add(1)
+	s.b.counts.inFlight.Add(1)
+	s.b.cfg.Handler(Publish{
+		Client: s.cl.ID, User: string(s.cl.Properties.Username), Topic: e.topic, Payload: e.data, QoS: e.qos,
+		Retain: e.retain, Dup: pk.FixedHeader.Dup, Will: e.will, Version: s.cl.Properties.ProtocolVersion, Received: now,
+	}, e.finish)
+}
+
+// finish is the handler's answer. Only the first one counts.
+func (e *entry) finish(a Ack) {
+	s := e.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if e.done {
+		return
+	}
+	e.done, e.ack = true, a
+	s.b.counts.inFlight.Add(-1)
+	if !s.flushing && len(s.window) > 0 && s.window[0].done {
+		s.flushing = true
+		go s.flush()
+	}
+}
+
+// flush writes the acknowledgements that are due, oldest first, as many as there
+// are with one write, and then passes the messages on. At most one runs for a
+// session, and only a slow client's own flush waits for it.
+func (s *session) flush() {
+	var buf []byte
+	for {
+		due := s.due()
+		if len(due) == 0 {
+			return
+		}
+		buf = buf[:0]
+		good, cut := s.sort(due)
+		for _, e := range good {
+			if e.qos == 2 && !e.will {
+				s.remember(e.id) // before the PUBREC, which the client answers at once
+			}
+			buf = e.appendAck(buf)
+		}
+		s.write(buf)
+		if cut != nil {
+			s.b.counts.disconnected.Add(1)
+			s.cut(cut.ack)
+		}
+		for _, e := range good {
+			s.pass(e)
+		}
+	}
+}
+
+// sort returns the messages that are durable, up to the first one that can't be
+// taken, which is returned too. What comes after that one will be sent again;
+// only the will still counts.
+func (s *session) sort(due []*entry) (good []*entry, cut *entry) {
+	good = due[:0]
+	for _, e := range due {
+		switch {
+		case e.ack.Disconnect && !s.severed:
+			cut, s.severed = e, true
+		case !e.ack.Disconnect && (!s.severed || e.will):
+			good = append(good, e)
+		}
+	}
+	return good, cut
+}
+
+// due takes the answered messages off the front of the window.
+func (s *session) due() []*entry {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for n < len(s.window) && s.window[n].done {
+		n++
+	}
+	if n == 0 {
+		s.flushing = false
+		return nil
+	}
+	due := s.window[:n:n]
+	if s.window = s.window[n:]; len(s.window) == 0 {
+		s.window = nil // the array is due's; a new one is made when needed
+	}
+	s.room.Broadcast()
+	return due
+}
+
+// write sends acknowledgements. Their packets and mochi's don't mix: both write
+// whole packets under the client's lock.
+func (s *session) write(buf []byte) {
+	if len(buf) == 0 || s.cl.Closed() {
+		return
+	}
+	s.cl.Lock()
+	_ = s.cl.Net.Conn.SetWriteDeadline(time.Now().Add(s.b.cfg.WriteWithin))
+	_, err := s.cl.Net.Conn.Write(buf)
+	s.cl.Unlock()
+	if err != nil {
+		s.cl.Stop(err) // it will come back and send what it got no answer for
+	}
+}
+
+// pass counts a durable message and gives it to subscribers and to the retained
+// messages, in the client's name.
+func (s *session) pass(e *entry) {
+	s.b.counts.acked.Add(1)
+	if e.ack.Refused != "" {
+		s.b.counts.refused.Add(1)
+	}
+	if !e.retain && atomic.LoadInt64(&s.b.mqtt.Info.Subscriptions) == 0 {
+		return
+	}
+	if s.voice == nil {
+		s.voice = s.b.mqtt.NewClient(nil, mqtt.LocalListener, s.cl.ID, true)
+		s.voice.Properties.ProtocolVersion = s.cl.Properties.ProtocolVersion
+	}
+	pk := packets.Packet{
+		FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: e.qos, Retain: e.retain},
+		TopicName:   e.topic, Payload: e.data,
+		PacketID: uint16(min(e.qos, 1)), // never sent, but checked to go with the QoS
+	}
+	if e.props != nil {
+		pk.Properties = *e.props
+	}
+	_ = s.b.mqtt.InjectPacket(s.voice, pk) // it was valid when it came
+}
+
+// end ends the connection from our side. MQTT 5 clients are told why; 3.1.1 has
+// no packet for it.
+func (s *session) end(why packets.Code) {
+	s.close()
+	if s.cl.Properties.ProtocolVersion == 5 && s.cl.TryLock() { // or else a write is stuck, and telling is pointless
+		_ = s.cl.Net.Conn.SetWriteDeadline(time.Now().Add(time.Second))
+		_, _ = s.cl.Net.Conn.Write([]byte{packets.Disconnect << 4, 2, why.Code, 0})
+		s.cl.Unlock()
+	}
+	s.cl.Stop(why)
+}
+
+// cut disconnects a client whose message can't be taken now.
+func (s *session) cut(a Ack) {
+	s.close()
+	if s.cl.Properties.ProtocolVersion == 5 {
+		s.write(disconnect(a, s.details))
+	}
+	s.cl.Stop(packets.ErrQuotaExceeded)
+}
+
+// close makes the session take no more messages.
+func (s *session) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	s.room.Broadcast()
+}

@@ -79,7 +79,11 @@ func (s *Source) Read(ctx context.Context, items []int) ([]acquire.Reading, erro
 	for i, item := range items {
 		r, ok := v.found[item]
 		if !ok { // left out of the plan: its address was refused
-			r = bad(quality.BadConfigurationError, time.Time{})
+			code := quality.BadConfigurationError
+			if silent, dead := v.dead[s.items[item].Unit]; dead {
+				code = silent // of a device that is not there nothing else is known
+			}
+			r = bad(code, time.Time{})
 		}
 		r.Item = item
 		out[i] = r

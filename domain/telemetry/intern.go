@@ -57,7 +57,7 @@ func (in *Interner) Row(v *View) ([]uint32, error) {
 	if !ok {
 		d = in.add(string(v.Device))
 	}
-	if row, ok := d.rows[string(v.Names)]; ok {
+	if row, ok := d.rows[string(v.Names)]; ok && len(row) == v.Len {
 		return row, nil
 	}
 	row := make([]uint32, 0, v.Len)

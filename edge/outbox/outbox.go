@@ -51,11 +51,19 @@ var (
 type Message struct {
 	Seq     uint64    // 1, 2, 3 … in the incarnation
 	Last    uint64    // Seq, or for telemetry.lost the last number that it stands for
-	Samples int       // samples in the payload, or lost with it
-	Lost    uint64    // telemetry.lost: how many messages it stands for; else 0
+	Samples int       // in the payload
 	Made    time.Time // when Put accepted it; for telemetry.lost the oldest of the lost
 	Topic   string
 	Payload []byte
+	Loss    *Loss // what a telemetry.lost stands for; nil for any other message
+}
+
+// Loss is what was dropped: the messages, and what was in them.
+type Loss struct {
+	Messages uint64
+	Samples  uint64
+	Bytes    uint64    // of payload
+	Until    time.Time // when the newest of them was made
 }
 
 // size is what a message counts against the budget: its bytes and about what a

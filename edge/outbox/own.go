@@ -23,6 +23,7 @@ type own struct {
 	To        uint64     `json:"to,omitempty"`         // telemetry.lost
 	Counts    *ownCounts `json:"counts,omitempty"`     // telemetry.lost
 	Oldest    int64      `json:"oldest,omitempty"`     // telemetry.lost: when the first of them was made
+	Newest    int64      `json:"newest,omitempty"`     // telemetry.lost: when the last of them was made
 	Reason    string     `json:"reason"`
 }
 
@@ -34,6 +35,7 @@ type ownMeta struct {
 type ownCounts struct {
 	Messages uint64 `json:"messages"`
 	Samples  uint64 `json:"samples"`
+	Bytes    uint64 `json:"bytes"`
 }
 
 // started returns the first message of an incarnation.
@@ -52,7 +54,8 @@ func (o *Outbox) started(n Number, p Previous, now time.Time) (Message, error) {
 func (o *Outbox) lost(m Message, incarnation string, now time.Time) (Message, error) {
 	return o.own(m, own{
 		Event: "telemetry.lost", Meta: ownMeta{Incarnation: incarnation}, TS: now.UnixMilli(),
-		From: m.Seq, To: m.Last, Counts: &ownCounts{m.Lost, uint64(m.Samples)}, Oldest: m.Made.UnixMilli(),
+		From: m.Seq, To: m.Last, Counts: &ownCounts{m.Loss.Messages, m.Loss.Samples, m.Loss.Bytes},
+		Oldest: m.Made.UnixMilli(), Newest: m.Loss.Until.UnixMilli(),
 		Reason: fmt.Sprintf("outbox over its budget of %d bytes", o.cfg.Budget),
 	})
 }
@@ -130,17 +133,23 @@ func (l *loss) enough() bool {
 
 func (l *loss) add(m Message) {
 	if l.dropped == 0 {
-		l.marker.Seq, l.marker.Made = m.Seq, m.Made
+		l.marker = Message{Seq: m.Seq, Made: m.Made, Loss: &Loss{}}
 	}
 	l.dropped++
 	l.bytes += m.size()
 	l.marker.Last = m.Last
-	l.marker.Samples += m.Samples
-	if m.Lost > 0 {
-		l.marker.Lost += m.Lost
+	sum := l.marker.Loss
+	if m.Loss != nil {
+		sum.Messages += m.Loss.Messages
+		sum.Samples += m.Loss.Samples
+		sum.Bytes += m.Loss.Bytes
+		sum.Until = m.Loss.Until
 		return
 	}
-	l.marker.Lost++
+	sum.Messages++
+	sum.Samples += uint64(m.Samples)
+	sum.Bytes += uint64(len(m.Payload))
+	sum.Until = m.Made
 	l.fresh++
 	l.freshSamples += uint64(m.Samples)
 }

@@ -48,12 +48,12 @@ func (l *Log) Append(ctx context.Context, id eventlog.StreamID, expected eventlo
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	stream := l.streams[id]
-	if next := int(expected.Next()); next != len(stream) {
-		if next+len(events) <= len(stream) && l.same(stream[next:], events) {
-			at := stream[next : next+len(events)]
+	if next := expected.Next(); next != eventlog.Revision(len(stream)) {
+		if next < eventlog.Revision(len(stream)) && int(next)+len(events) <= len(stream) && l.same(stream[next:], events) {
+			at := stream[next : int(next)+len(events)]
 			return eventlog.Appended{
 				First: position(at[0]), Last: position(at[len(at)-1]),
-				Revision: eventlog.Revision(next + len(events) - 1), Repeated: true,
+				Revision: next + eventlog.Revision(len(events)-1), Repeated: true,
 			}, nil
 		}
 		return eventlog.Appended{}, fmt.Errorf("stream %s holds %d events, expected %d: %w", id, len(stream), next, eventlog.ErrConflict)

@@ -34,7 +34,7 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// ErrBadConfig: a Config that no broker can run with.
+// ErrBadConfig is a Config that no broker can run with.
 var ErrBadConfig = errors.New("invalid broker configuration")
 
 // A Publish is one message from a client. Its payload is the handler's to keep.

@@ -47,7 +47,7 @@ func newSession(b *Broker, cl *mqtt.Client) *session {
 	s := &session{b: b, cl: cl}
 	s.room.L = &s.mu
 	p := &cl.Properties
-	s.details = p.ProtocolVersion == 5 && !(p.Props.RequestProblemInfoFlag && p.Props.RequestProblemInfo == 0)
+	s.details = p.ProtocolVersion == 5 && (!p.Props.RequestProblemInfoFlag || p.Props.RequestProblemInfo != 0)
 	if atomic.LoadUint32(&p.Will.Flag) == 1 {
 		s.will = &packets.Packet{
 			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: p.Will.Qos, Retain: p.Will.Retain},

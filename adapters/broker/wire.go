@@ -25,7 +25,7 @@ func (e *entry) appendAck(buf []byte) []byte {
 	if e.qos == 0 || e.will {
 		return buf
 	}
-	kind := byte(packets.Puback << 4)
+	kind := packets.Puback << 4
 	if e.qos == 2 {
 		kind = packets.Pubrec << 4
 	}

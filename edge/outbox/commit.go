@@ -9,9 +9,10 @@ import (
 
 const (
 	// commitMessages and commitBytes bound one commit, so that a caller never
-	// waits behind more than a small transaction (badgerqueue's is 2.4 MB).
+	// waits behind more than a small transaction. The last put may go beyond
+	// commitBytes by its own size, at most MaxMessageBytes and its overhead.
 	commitMessages = 1024
-	commitBytes    = 1 << 20
+	commitBytes    = 512 << 10
 	// dropMessages bounds how many messages one commit may drop.
 	dropMessages = 4096
 	// ackMessages and ackWithin are when answers alone are worth a sync: a crash
@@ -29,8 +30,9 @@ type put struct {
 }
 
 // Put gives the bodies the lane's next numbers, in order, and returns the last
-// number once all are durable: all or none. If ctx ends while the commit is
-// under way, the messages may be accepted all the same.
+// number once all are durable: all or none. Together they may have at most
+// MaxMessageBytes. If ctx ends while the commit is under way, the messages may
+// be accepted all the same.
 func (o *Outbox) Put(ctx context.Context, bodies ...Body) (uint64, error) {
 	if len(bodies) > commitMessages {
 		return 0, fmt.Errorf("outbox %s: %d messages at once, expected at most %d: %w", o.cfg.Gateway, len(bodies), commitMessages, ErrTooLarge)
@@ -178,14 +180,15 @@ func (o *Outbox) batch(puts []*put) (b batch, taken int) {
 // encode numbers the bodies of one put from next on.
 func encode(bodies []Body, incarnation string, next uint64, now time.Time) ([]Message, error) {
 	messages := make([]Message, 0, len(bodies))
+	bytes := 0
 	for i, b := range bodies {
 		seq := next + uint64(i)
 		payload, err := b.Encode(Number{incarnation, seq})
 		if err != nil {
 			return nil, fmt.Errorf("encode for %s: %w", b.Topic, err)
 		}
-		if len(payload) > MaxMessageBytes {
-			return nil, fmt.Errorf("message for %s of %d bytes, expected at most %d: %w", b.Topic, len(payload), MaxMessageBytes, ErrTooLarge)
+		if bytes += len(payload); bytes > MaxMessageBytes {
+			return nil, fmt.Errorf("message for %s: %d bytes, expected at most %d in one put: %w", b.Topic, bytes, MaxMessageBytes, ErrTooLarge)
 		}
 		messages = append(messages, Message{
 			Seq: seq, Last: seq, Samples: b.Samples, Made: now, Topic: b.Topic, Payload: payload,

@@ -25,7 +25,7 @@ import (
 	"time"
 )
 
-// MaxMessageBytes bounds one payload: the log takes 1,000,000 bytes in one
+// MaxMessageBytes bounds the payloads of one Put: the log takes 1,000,000 bytes in one
 // append, and the event adds its envelope.
 const MaxMessageBytes = 768 << 10
 

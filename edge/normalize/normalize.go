@@ -26,6 +26,20 @@ type Scale struct {
 	kind           kind
 	factor, offset float64
 	low, high      float64 // engineering values at 4 mA and at 20 mA
+	rounded        bool
+	decimals       int
+}
+
+// Rounded returns the scale with its results rounded half away from zero to
+// decimals (0 to 12) behind the point. A converter of 12 bits does not know 16
+// digits, and what it does not know is noise in every message and in the log.
+// Integers and booleans that are not scaled stay as they are.
+func (s Scale) Rounded(decimals int) (Scale, error) {
+	if decimals < 0 || decimals > 12 {
+		return Scale{}, fmt.Errorf("%d decimals, expected 0 to 12: %w", decimals, ErrBadScale)
+	}
+	s.rounded, s.decimals = true, decimals
+	return s, nil
 }
 
 type kind uint8
@@ -85,14 +99,17 @@ func (s Scale) Apply(raw telemetry.Value) (telemetry.Value, quality.Code) {
 	}
 	switch s.kind {
 	case identity:
+		if raw.Kind == telemetry.Float64 {
+			return s.value(x)
+		}
 		return raw, quality.Good
 	case linear:
-		return value(float64(x*s.factor) + s.offset)
+		return s.value(float64(x*s.factor) + s.offset)
 	case current:
 	}
 	// Rounded to a nanoampere, or 3600 µA times 0.001 might miss 3.6 by a bit.
 	mA := math.Round((float64(x*s.factor)+s.offset)*1e6) / 1e6
-	v, code := value(float64((mA-4)/16*(s.high-s.low)) + s.low)
+	v, code := s.value(float64((mA-4)/16*(s.high-s.low)) + s.low)
 	rising := s.high > s.low
 	switch {
 	case mA <= failLow || mA >= failHigh || code != quality.Good:
@@ -114,10 +131,13 @@ func limited(high bool) quality.Code {
 	return quality.UncertainSensorNotAccurate.WithLimit(quality.Low)
 }
 
-// value refuses what has left the range of float64 on the way.
-func value(x float64) (telemetry.Value, quality.Code) {
+// value rounds, and refuses what has left the range of float64 on the way.
+func (s Scale) value(x float64) (telemetry.Value, quality.Code) {
 	if !finite(x) {
 		return telemetry.Value{}, quality.BadConfigurationError
+	}
+	if s.rounded {
+		x = round(x, s.decimals)
 	}
 	return telemetry.Value{Kind: telemetry.Float64, Bits: math.Float64bits(x)}, quality.Good
 }
@@ -131,6 +151,17 @@ func number(v telemetry.Value) (float64, bool) {
 	case telemetry.Null, telemetry.Bool, telemetry.String:
 	}
 	return 0, false
+}
+
+// round returns x with so many decimals, as the float64 that is nearest to them:
+// dividing by a power of ten is exact where multiplying by 0.01 is not. What is
+// too large to have decimals stays as it is.
+func round(x float64, decimals int) float64 {
+	p := math.Pow10(decimals)
+	if r := math.Round(x * p); math.Abs(r) < 1<<53 {
+		return r / p
+	}
+	return x
 }
 
 func finite(x float64) bool { return !math.IsNaN(x) && !math.IsInf(x, 0) }

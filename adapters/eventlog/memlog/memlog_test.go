@@ -7,6 +7,7 @@ import (
 	"github.com/twinlog/twinlog/adapters/eventlog/memlog"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/eventlog/eventlogtest"
+	"github.com/twinlog/twinlog/test/budget"
 )
 
 func open(*testing.T) eventlog.Log { return memlog.New("test", time.Now) }
@@ -44,7 +45,7 @@ func expect(next int) eventlog.Expected {
 }
 
 func TestModel(t *testing.T) {
-	eventlogtest.RunModel(t, func() (eventlogtest.Store, error) {
+	eventlogtest.RunModel(t, budget.For(t)/10, func() (eventlogtest.Store, error) {
 		return eventlogtest.Store{Log: memlog.New("test", time.Now), Close: func() error { return nil }}, nil
 	})
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
-	"github.com/twinlog/twinlog/test/budget"
 	"pgregory.net/rapid"
 )
 
@@ -22,9 +21,9 @@ type Store struct {
 }
 
 // RunModel compares random histories with a model that is nothing but a slice,
-// for the time that the budget allows. open makes an empty store.
-func RunModel(t *testing.T, open func() (Store, error)) {
-	end, histories := time.Now().Add(budget.For(t)), 0
+// for the time d. open makes an empty store.
+func RunModel(t *testing.T, d time.Duration, open func() (Store, error)) {
+	end, histories := time.Now().Add(d), 0
 	defer func() { t.Logf("%d histories", histories) }()
 	for time.Now().Before(end) && !t.Failed() {
 		rapid.Check(t, func(t *rapid.T) {

@@ -38,6 +38,9 @@ func (a *acceptor) Serve(establish listeners.EstablishFn) {
 		// mochi sets its own deadline from the keep-alive once CONNECT has come.
 		_ = conn.SetDeadline(time.Now().Add(a.b.cfg.ConnectWithin))
 		a.b.conns.Store(conn, nil)
+		if a.b.isClosing() { // shut has passed, or sees this connection
+			_ = conn.Close()
+		}
 		a.b.serving.Go(func() {
 			defer a.b.conns.Delete(conn)
 			defer func() { _ = conn.Close() }()

@@ -49,6 +49,8 @@ type Publish struct {
 	Will     bool // the client's last will, published by the broker
 	Version  byte // 3, 4 (3.1.1) or 5
 	Received time.Time
+	// Connection numbers the client's connections to this Broker, from 1.
+	Connection uint64
 }
 
 // An Ack is the handler's word on one message. The zero Ack says that it is durable.
@@ -65,9 +67,10 @@ type Ack struct {
 }
 
 // A Handler takes a message and returns at once; it calls ack exactly once, from
-// any goroutine, in any order, without locks that it also holds when it is
-// called. Each client's messages come in their order.
-type Handler func(p Publish, ack func(Ack))
+// any goroutine, in any order, and may do so before it returns. Each client's
+// messages come in their order. If it returns a channel, the client is not read
+// until that is closed.
+type Handler func(p Publish, ack func(Ack)) (wait <-chan struct{})
 
 // A Client is who asks for access.
 type Client struct {
@@ -157,6 +160,7 @@ type Broker struct {
 type counts struct {
 	received, acked, refused, disconnected, wills, dropped, backPressure atomic.Uint64
 	connected, inFlight                                                  atomic.Int64
+	connections                                                          atomic.Uint64 // ever made
 }
 
 // Stats are counters since Listen and gauges of now.
@@ -169,7 +173,7 @@ type Stats struct {
 	Disconnected uint64 // clients cut off by an Ack
 	Wills        uint64
 	Dropped      uint64 // deliveries to subscribers that were too slow
-	BackPressure uint64 // times that a client was not read because its window was full
+	BackPressure uint64 // times that a client was not read, its window or the handler being full
 	Retained     int64  // the broker's own $SYS topics among them
 	Subscribers  int64  // subscriptions
 }
@@ -256,6 +260,12 @@ func (b *Broker) shut() {
 		return true
 	})
 	b.serving.Wait()
+}
+
+func (b *Broker) isClosing() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.closing
 }
 
 // Publish says something to subscribers in the server's own name; it does not

@@ -17,6 +17,8 @@ type session struct {
 	will    *packets.Packet // nil if none
 	delay   time.Duration   // of the will
 	voice   *mqtt.Client    // publishes in the client's name; made when first needed, by flush
+	number  uint64          // of the connection
+	gone    chan struct{}   // closed with the session
 	severed bool            // flush has cut the client off
 	details bool            // the client may be told user properties on acknowledgements
 
@@ -44,7 +46,7 @@ type entry struct {
 }
 
 func newSession(b *Broker, cl *mqtt.Client) *session {
-	s := &session{b: b, cl: cl}
+	s := &session{b: b, cl: cl, number: b.counts.connections.Add(1), gone: make(chan struct{})}
 	s.room.L = &s.mu
 	p := &cl.Properties
 	s.details = p.ProtocolVersion == 5 && (!p.Props.RequestProblemInfoFlag || p.Props.RequestProblemInfo != 0)
@@ -76,7 +78,13 @@ func (s *session) receive(pk *packets.Packet, now time.Time) {
 	}
 	e := s.push(pk, false)
 	s.mu.Unlock()
-	s.hand(e, pk, now)
+	if wait := s.hand(e, pk, now); wait != nil {
+		s.b.counts.backPressure.Add(1)
+		select {
+		case <-wait:
+		case <-s.gone:
+		}
+	}
 }
 
 // push appends a message to the window. The caller holds s.mu.
@@ -95,12 +103,12 @@ func (s *session) push(pk *packets.Packet, will bool) *entry {
 	return e
 }
 
-func (s *session) hand(e *entry, pk *packets.Packet, now time.Time) {
+func (s *session) hand(e *entry, pk *packets.Packet, now time.Time) (wait <-chan struct{}) {
 	s.b.counts.received.Add(1)
 	s.b.counts.inFlight.Add(1)
-	s.b.cfg.Handler(Publish{
+	return s.b.cfg.Handler(Publish{
 		Client: s.cl.ID, User: string(s.cl.Properties.Username), Topic: e.topic, Payload: e.data, QoS: e.qos,
-		Retain: e.retain, Dup: pk.FixedHeader.Dup, Will: e.will, Version: s.cl.Properties.ProtocolVersion, Received: now,
+		Retain: e.retain, Dup: pk.FixedHeader.Dup, Will: e.will, Version: s.cl.Properties.ProtocolVersion, Received: now, Connection: s.number,
 	}, e.finish)
 }
 
@@ -250,6 +258,10 @@ func (s *session) cut(a Ack) {
 func (s *session) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.closed {
+		return
+	}
 	s.closed = true
+	close(s.gone)
 	s.room.Broadcast()
 }

@@ -14,6 +14,9 @@ type Refused struct {
 	Topic   string `json:"topic"`
 	Client  string `json:"client"` // MQTT client id
 	Payload []byte `json:"payload"`
+	// Bytes and SHA256 are there when Payload is only the beginning.
+	Bytes  int    `json:"bytes,omitempty"`
+	SHA256 []byte `json:"sha256,omitempty"`
 }
 
 // EventType is the name on disk.
@@ -22,14 +25,19 @@ func (Refused) EventType() string { return "telemetry.refused.v1" }
 // Lost records that a source dropped a range of its messages, by its own
 // account. It stands for every sequence number from From to To.
 type Lost struct {
-	From    uint64    `json:"from"` // first seq that will never come
-	To      uint64    `json:"to"`   // last one, at least From
-	Samples uint64    `json:"samples,omitempty"`
-	Bytes   uint64    `json:"bytes,omitempty"`
-	Since   time.Time `json:"since,omitzero"` // SourceTime of the oldest one lost, UTC
-	Until   time.Time `json:"until,omitzero"` // SourceTime of the newest one lost, UTC
-	At      time.Time `json:"at,omitzero"`    // when the source knew, UTC
-	Reason  string    `json:"reason"`
+	From   uint64    `json:"from"` // first seq that will never come
+	To     uint64    `json:"to"`   // last one, at least From
+	Counts Counts    `json:"counts"`
+	Oldest time.Time `json:"oldest,omitzero"` // when the first of them was made, UTC
+	At     time.Time `json:"at,omitzero"`     // when the source knew, UTC
+	Reason string    `json:"reason"`
+}
+
+// Counts says how much was lost. Messages may be less than the range, which
+// can hold earlier losses.
+type Counts struct {
+	Messages uint64 `json:"messages"`
+	Samples  uint64 `json:"samples"`
 }
 
 // EventType is the name on disk.
@@ -39,6 +47,7 @@ func (Lost) EventType() string { return "telemetry.lost.v1" }
 const (
 	GapMissing    = "missing"     // sequence numbers were skipped
 	GapRestarted  = "restarted"   // the device began to count anew
+	GapForgotten  = "forgotten"   // the source was answered, and this log does not have it: it was restored
 	GapOutboxLost = "outbox lost" // a new incarnation began; what the old one held is unknown
 )
 

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"strings"
+	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
@@ -70,6 +71,15 @@ func UnorderedID(origin, device, msgID string) eventlog.EventID {
 	b := appendText(append(room[:0], 'u'), origin)
 	b = appendText(b, device)
 	return uuid8(appendText(b, msgID))
+}
+
+// ArrivalID is the id of a message that says nothing by which it could be known
+// again: it is told apart by when it came. n counts the calls of one process.
+func ArrivalID(origin, client, topic string, arrived time.Time, n uint64, payload []byte) eventlog.EventID {
+	b := appendText(append(make([]byte, 0, 256+len(payload)), 'a'), origin)
+	b = appendText(appendText(b, client), topic)
+	b = binary.BigEndian.AppendUint64(b, uint64(arrived.UnixNano()))
+	return uuid8(appendText(binary.BigEndian.AppendUint64(b, n), payload))
 }
 
 // SideID is the id of an event of this type that a message caused beside its own.

@@ -31,8 +31,6 @@ type View struct {
 	msg         []byte // text, or the 16 bytes of a ULID
 	codes, runs []byte
 	values      []byte
-	sent        []byte // all that follows the judged part
-	data        []byte
 }
 
 var errShort = errors.New("ends too early")
@@ -47,23 +45,11 @@ func (v *View) Reset(data []byte) error {
 }
 
 func (v *View) header(data []byte) error {
-	*v = View{EdgeLatency: NoLatency, data: data}
-	if len(data) < 2 {
-		return errShort
+	c, flags, err := v.start(data)
+	if err != nil {
+		return err
 	}
-	flags := binary.LittleEndian.Uint16(data)
-	if flags&^flagsKnown != 0 {
-		return fmt.Errorf("flags %#04x, expected none above bit 11", flags)
-	}
-	v.HasSeq = flags&flagSeq != 0
-	v.msgForm = uint8(flags >> shiftMsgID & 3)
-	v.MsgIDDerived = v.msgForm == msgIDDerived
-	if v.Basis = TimeBasis(flags >> shiftBasis & 3); v.Basis > FromArrival {
-		return fmt.Errorf("time basis %d, expected 0 to 2", v.Basis)
-	}
-	c := cursor{b: data[2:]}
 	runs := v.judged(&c)
-	v.sent = c.b
 	if v.HasSeq {
 		v.Seq = c.uvarint()
 	}
@@ -91,6 +77,25 @@ func (v *View) header(data []byte) error {
 		return errShort
 	}
 	return nil
+}
+
+// start reads the flags.
+func (v *View) start(data []byte) (c cursor, flags uint16, err error) {
+	*v = View{EdgeLatency: NoLatency}
+	if len(data) < 2 {
+		return c, 0, errShort
+	}
+	flags = binary.LittleEndian.Uint16(data)
+	if flags&^flagsKnown != 0 {
+		return c, 0, fmt.Errorf("flags %#04x, expected none above bit 11", flags)
+	}
+	v.HasSeq = flags&flagSeq != 0
+	v.msgForm = uint8(flags >> shiftMsgID & 3)
+	v.MsgIDDerived = v.msgForm == msgIDDerived
+	if v.Basis = TimeBasis(flags >> shiftBasis & 3); v.Basis > FromArrival {
+		return c, 0, fmt.Errorf("time basis %d, expected 0 to 2", v.Basis)
+	}
+	return cursor{b: data[2:]}, flags, nil
 }
 
 // judged reads the part that the server added and returns the number of
@@ -178,10 +183,23 @@ func (v *View) appendMsgID(dst []byte) []byte {
 	}
 }
 
-// Sent returns what identifies the message as it came, in two parts: equal
-// parts mean that one message was delivered twice, whatever the server's clock
-// and its quality maps said each time.
-func (v *View) Sent() (flags, rest []byte) { return v.data[:2], v.sent }
+// Sent returns what a row says as it came, its flags and all that follows the
+// judged part: equal parts mean that one message was delivered twice, whatever
+// the server's clock and its quality maps said each time.
+func Sent(data []byte) (flags uint16, rest []byte, err error) {
+	var v View
+	c, flags, err := v.start(data)
+	if err == nil {
+		v.judged(&c)
+		if c.bad {
+			err = errShort
+		}
+	}
+	if err != nil {
+		return 0, nil, fmt.Errorf("row of %d bytes: %w: %w", len(data), err, ErrBadRow)
+	}
+	return flags, c.b, nil
+}
 
 // Iter walks the samples of a row in order.
 type Iter struct {

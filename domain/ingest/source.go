@@ -1,0 +1,275 @@
+package ingest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/telemetry"
+)
+
+// source is one queue with the worker that empties it and what that knows of
+// the stream. Everything but the queue belongs to the worker, of which there is
+// at most one at a time.
+type source struct {
+	g      *Ingester
+	key    key
+	stream eventlog.StreamID
+	env    eventlog.Envelope
+	rules  rules
+
+	loaded bool // rules and at are those of the stream
+	at     eventlog.Expected
+	spare  []item // the memory of the last batch
+	events []eventlog.NewEvent
+	fates  []fate
+
+	// mu guards the queue, its counts and the flags below; it is held for
+	// moments only. Ingester.mu may be held when it is taken, not the reverse.
+	mu      sync.Mutex
+	queue   []item
+	bytes   int
+	running bool
+	touched bool          // something came since the last sweep
+	room    chan struct{} // closed when the queue has room again; nil while it has
+}
+
+// rules decide on the items of one kind of stream.
+type rules interface {
+	// load reads what must be known of the stream.
+	load(ctx context.Context, s *source) error
+	// decide appends the item's events to s.events, as if those before them
+	// were in the log, and says what becomes of it.
+	decide(ctx context.Context, s *source, it *item) (fate, error)
+	// appended tells that s.events are in the log from revision first on.
+	appended(s *source, first eventlog.Revision)
+}
+
+// fate is what becomes of one item once the batch's events are in the log.
+type fate struct {
+	outcome Outcome
+	event   int // index of its own event in the batch; -1 if it has none
+	refused bool
+	count   func(*Counters, *item)
+}
+
+const (
+	// maxBatch bounds the answers that wait for one append, as a client's window does.
+	maxBatch = 1024
+	// appendBytes is where a batch is cut; the rest to MaxAppendBytes is for
+	// events beside the messages' own.
+	appendBytes = eventlog.MaxAppendBytes * 9 / 10
+	// envelopeBytes is what the log adds to one event's data, its actor aside.
+	envelopeBytes = 256
+)
+
+func (k key) clone() key {
+	return key{k.kind, strings.Clone(k.source), strings.Clone(k.incarnation)}
+}
+
+// put queues an item and starts a worker if none runs. Ingester.mu is held.
+func (s *source) put(it item) (wait <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.queue = append(s.queue, it)
+	s.bytes += len(it.message.Payload)
+	s.touched = true
+	if !s.running {
+		s.running = true
+		s.g.working.Go(s.work)
+	}
+	if s.room == nil && (len(s.queue) >= s.g.cfg.QueueMessages || s.bytes >= s.g.cfg.QueueBytes) {
+		s.room = make(chan struct{})
+	}
+	return s.room
+}
+
+// take gives the worker what is queued; false ends the worker.
+func (s *source) take() ([]item, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.room != nil {
+		close(s.room)
+		s.room = nil
+	}
+	if len(s.queue) == 0 {
+		s.running = false
+		return nil, false
+	}
+	items := s.queue
+	s.queue, s.bytes = s.spare[:0], 0
+	s.spare = nil
+	return items, true
+}
+
+// silent reports whether nothing came since the last call.
+func (s *source) silent() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	silent := !s.touched && !s.running
+	s.touched = false
+	return silent
+}
+
+// work empties the queue.
+func (s *source) work() {
+	for {
+		items, ok := s.take()
+		if !ok {
+			return
+		}
+		for rest := items; len(rest) > 0; {
+			rest = rest[s.batch(rest):]
+		}
+		clear(items)
+		if cap(items) <= maxBatch { // a burst's memory is not kept
+			s.spare = items[:0]
+		}
+	}
+}
+
+// batch settles some of the items, at least one, and returns how many.
+func (s *source) batch(items []item) int {
+	limit := min(len(items), maxBatch)
+	for {
+		n, err := s.try(items[:limit])
+		switch {
+		case err == nil:
+			return n
+		case errors.Is(err, eventlog.ErrConflict):
+			s.g.counters.Conflicts.Add(1)
+			s.loaded = false
+		case errors.Is(err, eventlog.ErrTooLarge) && limit > 1:
+			s.loaded = false
+			limit /= 2
+		case s.g.ctx.Err() != nil, !passing(err):
+			s.loaded = false
+			s.fail(items[:limit], err)
+			return limit
+		default:
+			// The outcome is not known: reading the stream again tells, and
+			// what is there already will be found to be duplicates.
+			s.loaded = false
+			s.g.counters.Retries.Add(1)
+			s.pause()
+		}
+	}
+}
+
+// passing reports whether trying again may help.
+func passing(err error) bool {
+	for _, never := range []error{eventlog.ErrClosed, eventlog.ErrDamaged, eventlog.ErrBadEvent, eventlog.ErrTooLarge} {
+		if errors.Is(err, never) {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *source) pause() {
+	t := time.NewTimer(s.g.cfg.Retry)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-s.g.ctx.Done():
+	}
+}
+
+// try decides on the items, appends their events at once and answers. It
+// returns how many items it settled. After an error none is.
+func (s *source) try(items []item) (int, error) {
+	// An append that is under way when Close is called is seen through.
+	ctx := context.WithoutCancel(s.g.ctx)
+	if s.g.ctx.Err() != nil {
+		return 0, ErrClosed
+	}
+	if !s.loaded {
+		s.at = eventlog.NoStream
+		if err := s.rules.load(ctx, s); err != nil {
+			return 0, err
+		}
+		s.loaded = true
+	}
+	s.events, s.fates = s.events[:0], s.fates[:0]
+	bytes := 0
+	for i := range items {
+		it := &items[i]
+		from := len(s.events)
+		if from > 0 && bytes+len(it.event.data)+s.overhead() > appendBytes {
+			break
+		}
+		f, err := s.rules.decide(ctx, s, it)
+		if err != nil {
+			return 0, err
+		}
+		s.fates = append(s.fates, f)
+		for _, e := range s.events[from:] {
+			bytes += len(e.Data) + s.overhead()
+		}
+	}
+	if err := s.append(ctx); err != nil {
+		return 0, err
+	}
+	s.answer(items)
+	clear(s.events)
+	return len(s.fates), nil
+}
+
+// overhead is what one event adds to an append besides its data.
+func (s *source) overhead() int { return envelopeBytes + 2*len(s.env.Actor.Subject) }
+
+// add appends an event to the batch and returns its index.
+func (s *source) add(b body) int {
+	s.events = append(s.events, eventlog.NewEvent{
+		ID: b.id, Type: b.typ, ContentType: b.contentType, Data: b.data, Envelope: s.env,
+	})
+	return len(s.events) - 1
+}
+
+// side makes an event that a message causes beside its own.
+func (s *source) side(it *item, ev eventlog.Event) (body, error) {
+	b, err := jsonBody(telemetry.SideID(it.event.id, ev.EventType()), ev)
+	if err != nil {
+		return b, fmt.Errorf("stream %s: %w", s.stream, err)
+	}
+	return b, nil
+}
+
+func (s *source) append(ctx context.Context) error {
+	if len(s.events) == 0 {
+		return nil
+	}
+	first := s.at.Next()
+	app, err := s.g.log.Append(ctx, s.stream, s.at, s.events...)
+	if err != nil {
+		return err
+	}
+	s.at = eventlog.At(app.Revision)
+	s.rules.appended(s, first)
+	return nil
+}
+
+// answer tells every item's sender, in order.
+func (s *source) answer(items []item) {
+	first := s.at.Next() - eventlog.Revision(len(s.events))
+	for i := range s.fates {
+		f, it := &s.fates[i], &items[i]
+		if f.count != nil {
+			f.count(&s.g.counters, it)
+		}
+		if f.refused {
+			f.outcome.Refused = &Ref{s.stream, first + eventlog.Revision(f.event)}
+		}
+		it.done(f.outcome)
+	}
+}
+
+func (s *source) fail(items []item, err error) {
+	for i := range items {
+		items[i].done(Outcome{Disconnect: true, Err: err})
+	}
+}

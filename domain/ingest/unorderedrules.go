@@ -1,0 +1,440 @@
+package ingest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"time"
+
+	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/telemetry"
+)
+
+// What the window promises (docs/formats/uplink.md): a message whose msg_id is
+// among the source's last windowEvents events and was recorded in the last
+// windowAge is never stored again.
+const (
+	windowEvents = 100_000
+	windowAge    = 24 * time.Hour
+	// shallowEvents is what is remembered of a source whose messages come in
+	// the order of their own times: those prove by their time that they are not
+	// among the older ones.
+	shallowEvents = 1024
+	// clockSkew is how far a device's clock may be ahead of the server's before
+	// its times prove nothing.
+	clockSkew = time.Minute
+	// deepFor is how long the whole window stays in memory after it was needed.
+	deepFor = 10 * time.Minute
+	// blockEvents is the grain in which the times of events are kept.
+	blockEvents = 64
+)
+
+// unorderedRules put the rules of unordered and the window of msg_ids around
+// their stream.
+type unorderedRules struct {
+	state   unordered
+	win     window
+	blocks  []block // of the events in win, by revision / blockEvents
+	pending []known // of the events of this batch
+	// whole: win reaches back as far as was promised.
+	whole     bool
+	deepUntil time.Time
+	// before is what is known of the events older than win; exact if all of
+	// them were seen by this process.
+	before block
+	exact  bool
+	// fast: a message's own time was ahead of the server's clock.
+	fast bool
+}
+
+// block holds the latest times among some events, Unix milliseconds.
+type block struct{ own, recorded int64 }
+
+func (b *block) add(o block) { b.own, b.recorded = max(b.own, o.own), max(b.recorded, o.recorded) }
+
+// known is what a repeat is compared with.
+type known struct {
+	msgID   string
+	content fingerprint
+}
+
+func (r *unorderedRules) load(ctx context.Context, s *source) error {
+	deepUntil := r.deepUntil
+	*r = unorderedRules{exact: true, deepUntil: deepUntil}
+	records, err := readBack(ctx, s, eventlog.LastRevision, shallowEvents, time.Time{})
+	if err != nil {
+		return err
+	}
+	if len(records) == 0 {
+		r.whole = true
+		return nil
+	}
+	s.at = eventlog.At(records[len(records)-1].revision)
+	r.win.reset(records[0].revision)
+	r.whole, r.exact = r.win.from == 0, r.win.from == 0
+	for i := range records {
+		rec := &records[i]
+		if rec.gap != nil {
+			r.state.gap(rec.gap)
+		}
+		if rec.hasSeq {
+			r.state.took(rec.seq, rec.times.own)
+		}
+		r.state.newest = max(r.state.newest, rec.times.own)
+		r.fast = r.fast || rec.times.own > rec.times.recorded+clockSkew.Milliseconds()
+		r.push(s, rec.msgID, rec.times)
+	}
+	if !r.exact {
+		// Nothing older was recorded later than the oldest of these.
+		r.before.recorded = records[0].times.recorded
+	}
+	return nil
+}
+
+// summary is what must be known of a stored event.
+type summary struct {
+	revision eventlog.Revision
+	msgID    string
+	seq      uint64
+	hasSeq   bool
+	gap      *telemetry.Gap
+	times    block
+}
+
+// readBack returns up to n events, oldest first, the newest being at revision
+// last, and none that was recorded before since.
+func readBack(ctx context.Context, s *source, last eventlog.Revision, n int, since time.Time) ([]summary, error) {
+	var all []summary
+	for rec, err := range s.g.log.Read(ctx, s.stream, last, eventlog.Backwards) {
+		if err != nil {
+			return nil, err
+		}
+		if rec.Recorded.Before(since) {
+			break
+		}
+		sum, err := summarize(rec)
+		if err != nil {
+			return nil, err
+		}
+		if all = append(all, sum); len(all) == n {
+			break
+		}
+	}
+	slices.Reverse(all)
+	return all, nil
+}
+
+func summarize(rec eventlog.Record) (summary, error) {
+	sum := summary{revision: rec.Revision, times: block{recorded: rec.Recorded.UnixMilli()}}
+	switch rec.Type {
+	case eventlog.TelemetryRecorded:
+		var v telemetry.View
+		if err := v.Reset(rec.Data); err != nil {
+			return sum, fmt.Errorf("%s@%d: %w", rec.Stream, rec.Revision, err)
+		}
+		sum.msgID, sum.seq, sum.hasSeq = v.MsgID(), v.Seq, v.HasSeq
+		if v.Basis != telemetry.FromArrival {
+			sum.times.own = v.SourceTime.UnixMilli()
+		}
+	case telemetry.Refused{}.EventType():
+		var e telemetry.Refused
+		if err := json.Unmarshal(rec.Data, &e); err != nil {
+			return sum, fmt.Errorf("%s@%d: %w", rec.Stream, rec.Revision, err)
+		}
+		sum.msgID, sum.seq, sum.hasSeq = e.MsgID, e.Seq, e.Seq != 0
+	case telemetry.Gap{}.EventType():
+		sum.gap = new(telemetry.Gap)
+		if err := json.Unmarshal(rec.Data, sum.gap); err != nil {
+			return sum, fmt.Errorf("%s@%d: %w", rec.Stream, rec.Revision, err)
+		}
+	}
+	return sum, nil
+}
+
+func (r *unorderedRules) mark(s *source, msgID string) uint32 {
+	if msgID == "" {
+		return 0
+	}
+	return mark(maphash.String(s.g.seed, msgID))
+}
+
+// push remembers the next event of the stream.
+func (r *unorderedRules) push(s *source, msgID string, times block) {
+	if len(r.blocks) == 0 || r.win.next%blockEvents == 0 {
+		r.blocks = append(r.blocks, block{})
+	}
+	r.blocks[len(r.blocks)-1].add(times)
+	r.win.push(r.mark(s, msgID))
+}
+
+// trim forgets what is older than must be remembered.
+func (r *unorderedRules) trim(now time.Time) {
+	limit := shallowEvents
+	if now.Before(r.deepUntil) {
+		limit = windowEvents
+	}
+	for r.win.len() > limit {
+		r.before.add(r.blocks[0]) // a little early: a block is dropped one by one
+		r.win.drop()
+		if r.win.from%blockEvents == 0 {
+			r.blocks = slices.Delete(r.blocks, 0, 1)
+		}
+		r.whole = r.whole && limit == windowEvents
+	}
+	r.win.shrink()
+}
+
+// deepen reads the window back as far as it was promised.
+func (r *unorderedRules) deepen(ctx context.Context, s *source, now time.Time) error {
+	s.g.counters.Deep.Add(1)
+	r.deepUntil = now.Add(deepFor)
+	r.whole = true
+	if r.win.len() >= windowEvents {
+		return nil
+	}
+	records, err := readBack(ctx, s, r.win.from-1, windowEvents-r.win.len(), now.Add(-windowAge))
+	if err != nil {
+		return err // the stream will be loaded anew
+	}
+	if len(records) == 0 {
+		return nil
+	}
+	marks := make([]uint32, len(records))
+	// The blocks are made anew, from the oldest event on.
+	from := records[0].revision
+	blocks := make([]block, (r.win.next-1)/blockEvents-from/blockEvents+1)
+	for i := range records {
+		marks[i] = r.mark(s, records[i].msgID)
+		blocks[records[i].revision/blockEvents-from/blockEvents].add(records[i].times)
+	}
+	for i, b := range r.blocks {
+		blocks[r.win.from/blockEvents-from/blockEvents+eventlog.Revision(i)].add(b)
+	}
+	r.win.prepend(marks)
+	r.blocks = blocks
+	if r.exact = r.win.from == 0; r.exact {
+		r.before = block{}
+		return nil
+	}
+	r.before = block{own: records[0].times.own, recorded: records[0].times.recorded}
+	return nil
+}
+
+// proven reports whether a message's own time shows that it is not one of
+// those older than the window in memory. A repeat has the time of the original.
+func (r *unorderedRules) proven(it *item) bool {
+	switch skew := clockSkew.Milliseconds(); {
+	case r.win.from == 0:
+		return true
+	case it.at == 0 || it.at <= r.before.own:
+		return false
+	case r.exact:
+		return true
+	default:
+		return !r.fast && it.at > r.before.recorded+skew && it.at <= it.message.Arrived.UnixMilli()+skew
+	}
+}
+
+func (r *unorderedRules) decide(ctx context.Context, s *source, it *item) (fate, error) {
+	if len(s.events) == 0 {
+		r.pending = r.pending[:0]
+		r.trim(it.message.Arrived)
+	}
+	if err := s.register(ctx, it); err != nil {
+		return fate{}, err
+	}
+	seen := unseen
+	if it.msgID != "" {
+		var err error
+		if seen, err = r.seen(ctx, s, it); err != nil {
+			return fate{}, err
+		}
+	}
+	switch seen {
+	case repeated:
+		return fate{outcome: Outcome{Ack: true, Duplicate: true}, event: -1, count: countDuplicate}, nil
+	case reused:
+		return r.reuse(s, it), nil
+	}
+	return r.take(s, it, seen == expired)
+}
+
+// sighting says where a message's msg_id was seen before.
+type sighting uint8
+
+const (
+	unseen   sighting = iota
+	expired           // longer ago than is promised, or perhaps so
+	repeated          // within the window, with the same content
+	reused            // within the window, with other content
+)
+
+func (r *unorderedRules) seen(ctx context.Context, s *source, it *item) (sighting, error) {
+	m := r.mark(s, it.msgID)
+	found, err := r.look(ctx, s, it, m)
+	if err != nil || found == repeated || found == reused {
+		return found, err
+	}
+	proven := r.proven(it)
+	if !proven && !r.whole {
+		if err := r.deepen(ctx, s, it.message.Arrived); err != nil {
+			return unseen, err
+		}
+		if found, err = r.look(ctx, s, it, m); err != nil || found == repeated || found == reused {
+			return found, err
+		}
+		proven = r.proven(it)
+	}
+	if !proven {
+		r.deepUntil = it.message.Arrived.Add(deepFor)
+		if it.at != 0 && it.at <= r.before.own {
+			return expired, nil
+		}
+	}
+	return found, nil
+}
+
+// look asks the window, and then the log for each of its hits.
+func (r *unorderedRules) look(ctx context.Context, s *source, it *item, m uint32) (found sighting, err error) {
+	var hits [8]eventlog.Revision
+	n := 0
+	r.win.find(m, func(rev eventlog.Revision) bool {
+		if n < len(hits) {
+			hits[n] = rev
+			n++
+		}
+		return n < len(hits)
+	})
+	for _, rev := range hits[:n] {
+		one, err := r.compare(ctx, s, it, rev)
+		if err != nil {
+			return unseen, err
+		}
+		switch {
+		case one == repeated:
+			return repeated, nil
+		case one > found:
+			found = one
+		}
+	}
+	return found, nil
+}
+
+func (r *unorderedRules) compare(ctx context.Context, s *source, it *item, rev eventlog.Revision) (sighting, error) {
+	if i := int(rev) - int(s.at.Next()); i >= 0 {
+		if r.pending[i].msgID != it.msgID {
+			return unseen, nil
+		}
+		return r.alike(s, it, r.pending[i].content), nil
+	}
+	for rec, err := range s.g.log.Read(ctx, s.stream, rev, eventlog.Forwards) {
+		if err != nil {
+			return unseen, err
+		}
+		sum, err := summarize(rec)
+		if err != nil || sum.msgID != it.msgID {
+			return unseen, err
+		}
+		if rec.Recorded.Before(it.message.Arrived.Add(-windowAge)) {
+			return expired, nil
+		}
+		f, err := s.g.fingerprintOf(rec)
+		return r.alike(s, it, f), err
+	}
+	return unseen, fmt.Errorf("%s@%d is missing: %w", s.stream, rev, eventlog.ErrDamaged)
+}
+
+func (r *unorderedRules) alike(s *source, it *item, there fingerprint) sighting {
+	if s.g.same(it, there, false) {
+		return repeated
+	}
+	return reused
+}
+
+// reuse refuses a message whose msg_id belongs to another one: calling it a
+// duplicate would lose what it says.
+func (r *unorderedRules) reuse(s *source, it *item) fate {
+	ev := telemetry.Refused{
+		MsgID: it.msgID, Reason: fmt.Sprintf("msg_id %.80q came before with other content", it.msgID),
+		Topic: it.message.Topic, Client: it.message.Client, Payload: it.message.Payload,
+	}
+	ev.Payload, ev.Bytes, ev.SHA256 = keepPayload(ev.Payload)
+	b := mustBody(s.g.arrivals.id(s.g.log.Origin(), it.message), ev)
+	content := fingerprint{payload: s.g.payloadHash(it.message.Payload)}
+	return fate{outcome: Outcome{Ack: true}, event: r.add(s, it, b, content), refused: true, count: countRefused}
+}
+
+// add appends the item's own event and remembers it.
+func (r *unorderedRules) add(s *source, it *item, b body, content fingerprint) int {
+	r.pending = append(r.pending, known{it.msgID, content})
+	r.push(s, it.msgID, block{it.at, it.message.Arrived.UnixMilli()})
+	r.fast = r.fast || it.at > it.message.Arrived.Add(clockSkew).UnixMilli()
+	return s.add(b)
+}
+
+// take appends the message, and what its number tells.
+func (r *unorderedRules) take(s *source, it *item, maybe bool) (fate, error) {
+	c := counted{maybe: maybe, withoutID: it.msgID == "" && it.kind == Telemetry}
+	var after *telemetry.Reordered
+	if it.hasSeq {
+		before, late, again := r.state.place(it.from, it.at)
+		after, c.maybe = late, c.maybe || again && it.msgID == ""
+		if before != nil {
+			if err := r.side(s, it, *before); err != nil {
+				return fate{}, err
+			}
+			r.state.gap(before)
+			c.gap = true
+		}
+	}
+	n := r.add(s, it, it.event, it.content)
+	if it.hasSeq {
+		r.state.took(it.from, it.at)
+	} else {
+		r.state.newest = max(r.state.newest, it.at)
+	}
+	if after != nil {
+		if err := r.side(s, it, *after); err != nil {
+			return fate{}, err
+		}
+		c.late = true
+	}
+	f := fate{outcome: Outcome{Ack: true}, event: n, refused: it.kind == Unknown, count: countStored}
+	if c != (counted{}) {
+		f.count = c.count
+	}
+	return f, nil
+}
+
+func (r *unorderedRules) side(s *source, it *item, ev eventlog.Event) error {
+	b, err := s.side(it, ev)
+	if err != nil {
+		return err
+	}
+	r.pending = append(r.pending, known{})
+	r.push(s, "", block{})
+	s.add(b)
+	return nil
+}
+
+// counted is what is unusual about a stored message.
+type counted struct{ maybe, withoutID, gap, late bool }
+
+func (u counted) count(c *Counters, it *item) {
+	countStored(c, it)
+	for _, one := range []struct {
+		yes bool
+		add interface{ Add(uint64) uint64 }
+	}{
+		{u.maybe, &c.PossibleDuplicates}, {u.withoutID, &c.WithoutID},
+		{u.gap, &c.Gaps}, {u.late, &c.Reordered},
+	} {
+		if one.yes {
+			one.add.Add(1)
+		}
+	}
+}
+
+func (r *unorderedRules) appended(*source, eventlog.Revision) { r.pending = r.pending[:0] }

@@ -19,18 +19,18 @@ const (
 	Minimum                                     // §5.4.3.10
 	Maximum                                     // §5.4.3.11
 	Range                                       // §5.4.3.14
-	Count                                       // §5.4.3.20
+	Count                                       // §5.4.3.21
 	Total                                       // §5.4.3.8: TimeAverage × seconds
-	Start                                       // §5.4.3.24: first raw value, whatever its quality
-	End                                         // §5.4.3.25: last raw value, whatever its quality
-	Delta                                       // §5.4.3.26: last minus first Good value
-	StandardDeviationSample                     // §5.4.3.36: divisor n-1
-	StandardDeviationPopulation                 // §5.4.3.38: divisor n
-	PercentGood                                 // §5.4.3.32
-	PercentBad                                  // §5.4.3.33
-	WorstQuality                                // §5.4.3.34: a StatusCode as Int64
-	DurationGood                                // §5.4.3.30: milliseconds
-	DurationBad                                 // §5.4.3.31: milliseconds
+	Start                                       // §5.4.3.25: first raw value, whatever its quality
+	End                                         // §5.4.3.26: last raw value, whatever its quality
+	Delta                                       // §5.4.3.27: last minus first Good value
+	StandardDeviationSample                     // §5.4.3.37: divisor n-1
+	StandardDeviationPopulation                 // §5.4.3.39: divisor n
+	PercentGood                                 // §5.4.3.33: DurationGood / interval, in percent
+	PercentBad                                  // §5.4.3.34
+	WorstQuality                                // §5.4.3.35: a StatusCode as Int64
+	DurationGood                                // §5.4.3.31: milliseconds
+	DurationBad                                 // §5.4.3.32: milliseconds
 	functions                                   // how many there are
 )
 

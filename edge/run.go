@@ -142,7 +142,7 @@ func (r *run) weigh(reading acquire.Reading) (piece, bool) {
 		}
 	}
 	r.judges[tag].Heard(reading.At)
-	value, code = r.judges[tag].Judge(value, code, at)
+	value, code = r.judges[tag].Judge(reading.Value, value, code, at)
 	if code.Status() == quality.IsBad {
 		r.counts.bad.Add(1)
 	}

@@ -64,7 +64,7 @@ func (l Limits) Check() error {
 type Judge struct {
 	limits Limits
 
-	last  telemetry.Value // the last value read, and
+	last  telemetry.Value // the last raw value, and
 	since time.Time       // when it was first read with these bits
 
 	steady   float64   // the last value within MaxRate, and
@@ -84,15 +84,17 @@ func New(l Limits, now time.Time) *Judge {
 func (j *Judge) Heard(at time.Time) { j.heard, j.stale = at, false }
 
 // Judge returns what becomes of a value that was measured at the time at, with
-// the code that source and scaling gave it. Bad comes back without a value.
-func (j *Judge) Judge(v telemetry.Value, code quality.Code, at time.Time) (telemetry.Value, quality.Code) {
+// the code that source and scaling gave it. Bad comes back without a value. raw
+// is the value before it was scaled and rounded: a sensor is frozen by its own
+// bits, and not because the decimals that we keep stand still.
+func (j *Judge) Judge(raw, v telemetry.Value, code quality.Code, at time.Time) (telemetry.Value, quality.Code) {
 	if code.Status() == quality.IsBad {
 		// After a failure the signal is a new one: it may start anywhere, and
 		// has not been frozen during the time nobody looked.
 		j.last, j.since, j.steadyAt = telemetry.Value{}, time.Time{}, time.Time{}
 		return telemetry.Value{}, code
 	}
-	frozen := j.frozen(v, at)
+	frozen := j.frozen(raw, at)
 	x, numeric := number(v)
 	fast := numeric && j.tooFast(x, at)
 	if code.Status() != quality.IsGood {
@@ -122,9 +124,9 @@ func (j *Judge) Overdue(now time.Time) bool {
 	return true
 }
 
-func (j *Judge) frozen(v telemetry.Value, at time.Time) bool {
-	if j.since.IsZero() || v != j.last {
-		j.last, j.since = v, at
+func (j *Judge) frozen(raw telemetry.Value, at time.Time) bool {
+	if j.since.IsZero() || raw != j.last {
+		j.last, j.since = raw, at
 	}
 	return j.limits.Frozen > 0 && at.Sub(j.since) >= j.limits.Frozen
 }

@@ -28,12 +28,18 @@ type run struct {
 
 	judges  []*judge.Judge
 	sent    []deadband.Sent
-	native  []time.Time // by tag: the device's time of the last reading, where it has one
-	refused bool        // the sink's refusal has been logged and it has taken nothing since
+	native  []heard // by tag: the last reading that the device timed itself
+	refused bool    // the sink's refusal has been logged and it has taken nothing since
 
 	counts struct {
 		scans, readings, bad, messages, samples, refused, restarts atomic.Uint64
 	}
+}
+
+// heard is what tells a measurement from the same one read again.
+type heard struct {
+	at   time.Time
+	code quality.Code
 }
 
 func newRun(p Pipeline, sink Sink, log *slog.Logger) *run {
@@ -71,7 +77,7 @@ func (r *run) once(ctx context.Context) (err error) {
 	}()
 	now := time.Now()
 	r.judges = make([]*judge.Judge, len(r.Tags))
-	r.native = make([]time.Time, len(r.Tags))
+	r.native = make([]heard, len(r.Tags))
 	for i, t := range r.Tags {
 		r.judges[i] = judge.New(t.Limits, now)
 	}
@@ -129,10 +135,12 @@ func (r *run) weigh(reading acquire.Reading) (piece, bool) {
 	native := !reading.SourceTime.IsZero()
 	at := reading.At
 	if native {
-		if at = reading.SourceTime; at.Equal(r.native[tag]) && reading.Quality.Code == r.sent[tag].Quality {
-			return piece{}, false // the same measurement, read again
+		at = reading.SourceTime
+		this := heard{at, reading.Quality.Code}
+		if this == r.native[tag] {
+			return piece{}, false
 		}
-		r.native[tag] = at
+		r.native[tag] = this
 	}
 	value, code := reading.Value, reading.Quality.Code
 	if code.Status() != quality.IsBad {

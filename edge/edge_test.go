@@ -1,0 +1,380 @@
+package edge_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	codes "github.com/twinlog/twinlog/domain/quality"
+	"github.com/twinlog/twinlog/domain/telemetry"
+	"github.com/twinlog/twinlog/edge"
+	"github.com/twinlog/twinlog/edge/acquire"
+	"github.com/twinlog/twinlog/edge/deadband"
+	"github.com/twinlog/twinlog/edge/normalize"
+	"github.com/twinlog/twinlog/edge/quality"
+	"github.com/twinlog/twinlog/test/budget"
+)
+
+// epoch is when a synctest bubble begins.
+func epoch() time.Time { return time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC) }
+
+func float(f float64) telemetry.Value {
+	return telemetry.Value{Kind: telemetry.Float64, Bits: math.Float64bits(f)}
+}
+
+// A polled source answers from a function: the reading of an item at a second.
+type polled struct {
+	read func(second, item int) acquire.Reading
+	fail func(second int) error
+}
+
+func (polled) Connect(context.Context) error { return nil }
+func (polled) Close() error                  { return nil }
+
+func (p polled) Read(_ context.Context, items []int) ([]acquire.Reading, error) {
+	second := int(time.Since(epoch()) / time.Second)
+	out := make([]acquire.Reading, len(items))
+	for i, item := range items {
+		out[i] = p.read(second, item)
+		out[i].Item = item
+	}
+	if p.fail != nil {
+		return out, p.fail(second)
+	}
+	return out, nil
+}
+
+// A sink keeps what it takes and refuses what it is told to.
+type sink struct {
+	mu     sync.Mutex // guards got: every pipeline puts
+	got    []edge.Message
+	refuse func(second int) bool
+}
+
+func (s *sink) Put(_ context.Context, m edge.Message) error {
+	if s.refuse != nil && s.refuse(int(time.Since(epoch())/time.Second)) {
+		return errors.New("disk full")
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.got = append(s.got, m)
+	return nil
+}
+
+// said is what the sink took, a line each: "second device signal=value/quality".
+func (s *sink) said() []string {
+	var out []string
+	for _, m := range s.got {
+		var b strings.Builder
+		fmt.Fprintf(&b, "%v %s", m.Row.SourceTime.Sub(epoch()).Seconds(), m.Row.Device)
+		for _, x := range m.Row.Samples {
+			value := "null"
+			if x.Value.Kind == telemetry.Float64 {
+				value = fmt.Sprint(math.Float64frombits(x.Value.Bits))
+			}
+			fmt.Fprintf(&b, " %s=%s/%v", x.Signal, value, x.Quality.Code)
+		}
+		out = append(out, b.String())
+	}
+	return out
+}
+
+func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
+
+// run runs a gateway for some seconds.
+func run(t *testing.T, s *sink, seconds int, pipelines ...edge.Pipeline) *edge.Gateway {
+	t.Helper()
+	g, err := edge.New(s, quiet(), pipelines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Duration(seconds)*time.Second+time.Millisecond)
+	defer cancel()
+	if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Run returned %v", err)
+	}
+	return g
+}
+
+func wide(width float64) deadband.Rule {
+	f, err := deadband.Absolute(width)
+	if err != nil {
+		panic(err)
+	}
+	return deadband.Rule{Filter: f}
+}
+
+// pump is a pipeline of two devices: P-1 with flow and level, P-2 with flow.
+func pump(src edge.Pipeline) edge.Pipeline {
+	src.Name = "plc"
+	src.Devices = []edge.Device{{ID: "P-1", Type: "pump", Place: "a/b/c/d"}, {ID: "P-2", Type: "pump", Place: "a/b/c/e"}}
+	src.Tags = []edge.Tag{
+		{Device: 0, Signal: "flow", Every: time.Second, Deadband: wide(1)},
+		{Device: 1, Signal: "flow", Every: time.Second, Deadband: wide(1)},
+		{Device: 0, Signal: "level", Every: time.Second, Deadband: wide(1), Limits: quality.Limits{EURange: &quality.Range{Low: 0, High: 100}}},
+	}
+	return src
+}
+
+func good(x float64) acquire.Reading {
+	return acquire.Reading{Value: float(x), Quality: codes.AssumedGood}
+}
+
+func bad(code codes.Code) acquire.Reading { return acquire.Reading{Quality: codes.Of(code)} }
+
+func TestOneMessagePerDeviceAndScan(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := polled{read: func(second, item int) acquire.Reading {
+			if item == 2 {
+				return good(float64(60 * second)) // leaves its range after the first second
+			}
+			return good(0.4 * float64(second) * float64(1-item)) // P-1 drifts, P-2 stands still
+		}}
+		var s sink
+		g := run(t, &s, 4, pump(edge.Pipeline{Polled: src}))
+		want := []string{
+			"0 P-1 flow=0/Good level=0/Good",
+			"0 P-2 flow=0/Good",
+			"1 P-1 level=60/Good",
+			"2 P-1 level=120/UncertainEngineeringUnitsExceeded, High",
+			"3 P-1 flow=1.2000000000000002/Good level=180/UncertainEngineeringUnitsExceeded, High",
+			"4 P-1 level=240/UncertainEngineeringUnitsExceeded, High",
+		}
+		if diff := cmp.Diff(want, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+		m := s.got[1]
+		if m.Place != "a/b/c/e" || m.Row.DeviceType != "pump" || !m.Row.ServerTime.Equal(epoch()) || m.Row.Basis != telemetry.FromSourceTS {
+			t.Errorf("message %+v", m)
+		}
+		if st := g.Status()[0]; st.Scans != 5 || st.Readings != 15 || st.Messages != 6 || st.Samples != 8 || st.Bad != 0 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// TestWhatWasNotReadHasNoValue: a machine that is lost is Bad at once and under
+// the time at which that was found; its last value is not sent again.
+func TestWhatWasNotReadHasNoValue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := polled{
+			read: func(second, _ int) acquire.Reading {
+				if second == 2 {
+					return bad(codes.BadCommunicationError)
+				}
+				return good(7)
+			},
+			fail: func(second int) error {
+				if second == 2 {
+					return errors.New("gone")
+				}
+				return nil
+			},
+		}
+		p := pump(edge.Pipeline{Polled: src, Retry: acquire.Retry{Min: 100 * time.Millisecond, Max: 100 * time.Millisecond}})
+		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
+		var s sink
+		run(t, &s, 4, p)
+		want := []string{"0 P-1 flow=7/Good", "2 P-1 flow=null/BadCommunicationError", "3 P-1 flow=7/Good"}
+		if diff := cmp.Diff(want, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestRefusedIsSaidAgain: what the sink did not take is not taken for sent, even
+// if the value stands still from then on.
+func TestRefusedIsSaidAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := polled{read: func(second, _ int) acquire.Reading { return good(float64(min(second, 1)) * 50) }}
+		p := pump(edge.Pipeline{Polled: src})
+		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
+		s := sink{refuse: func(second int) bool { return second == 1 || second == 2 }}
+		g := run(t, &s, 5, p)
+		if diff := cmp.Diff([]string{"0 P-1 flow=0/Good", "3 P-1 flow=50/Good"}, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+		if st := g.Status()[0]; st.Refused != 2 || st.Restarts != 0 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// TestAPanicStaysInItsPipeline: the other source goes on, and the one that fell
+// comes back without saying again what it had said.
+func TestAPanicStaysInItsPipeline(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		falls := polled{read: func(second, _ int) acquire.Reading {
+			if second == 2 {
+				panic("index out of range")
+			}
+			return good(1)
+		}}
+		stands := polled{read: func(second, _ int) acquire.Reading { return good(float64(10 * second)) }}
+		one, other := pump(edge.Pipeline{Polled: falls}), pump(edge.Pipeline{Polled: stands})
+		one.Devices, one.Tags = one.Devices[:1], one.Tags[:1]
+		other.Devices, other.Tags = other.Devices[1:], []edge.Tag{{Signal: "x", Every: time.Second, Deadband: wide(1)}}
+		var s sink
+		g := run(t, &s, 6, one, other)
+		var first, second []string
+		for _, line := range s.said() {
+			if strings.Contains(line, "P-1") {
+				first = append(first, line)
+			} else {
+				second = append(second, line)
+			}
+		}
+		if diff := cmp.Diff([]string{"0 P-1 flow=1/Good"}, first); diff != "" {
+			t.Errorf("the source that fell (-want +got):\n%s", diff)
+		}
+		if len(second) != 7 {
+			t.Errorf("the other source said %v", second)
+		}
+		st := g.Status()
+		if st[0].Restarts < 1 || st[0].Scans < 5 || st[1].Restarts != 0 {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
+// reporting speaks by itself.
+type reporting func(ctx context.Context, hear func([]acquire.Reading)) error
+
+func (f reporting) Report(ctx context.Context, hear func([]acquire.Reading)) error {
+	return f(ctx, hear)
+}
+
+// TestNativeTimes: what a device timed itself goes out under that time, a
+// message for each, and what is the same measurement again does not.
+func TestNativeTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(item int, second float64, x float64) acquire.Reading {
+			r := good(x)
+			r.Item, r.SourceTime = item, epoch().Add(time.Duration(second*float64(time.Second)))
+			return r
+		}
+		src := reporting(func(ctx context.Context, hear func([]acquire.Reading)) error {
+			time.Sleep(100 * time.Millisecond)
+			hear([]acquire.Reading{at(0, -5, 10), at(2, -5, 20), at(0, -4, 30), at(1, -5, 40)})
+			hear([]acquire.Reading{at(0, -4, 30), at(1, -5, 40)}) // a server that repeats itself
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		var s sink
+		run(t, &s, 3, pump(edge.Pipeline{Reporting: src}))
+		want := []string{"-5 P-1 flow=10/Good level=20/Good", "-4 P-1 flow=30/Good", "-5 P-2 flow=40/Good"}
+		if diff := cmp.Diff(want, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+		if late := s.got[0].Row.EdgeLatency; late != 5100*time.Millisecond {
+			t.Errorf("latency %v, want 5.1s", late)
+		}
+	})
+}
+
+// TestStale: a source that fell silent is a lost communication, once, without a
+// value, under the time at which it was missed.
+func TestStale(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := reporting(func(ctx context.Context, hear func([]acquire.Reading)) error {
+			hear([]acquire.Reading{good(1)})
+			time.Sleep(9500 * time.Millisecond)
+			hear([]acquire.Reading{good(1)})
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		p := pump(edge.Pipeline{Reporting: src})
+		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
+		p.Tags[0].Limits.Stale = 5 * time.Second
+		var s sink
+		run(t, &s, 12, p)
+		want := []string{"0 P-1 flow=1/Good", "6 P-1 flow=null/BadNoCommunication", "9.5 P-1 flow=1/Good"}
+		if diff := cmp.Diff(want, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestPipelinesThatContradictThemselves(t *testing.T) {
+	src := polled{}
+	for name, p := range map[string]edge.Pipeline{
+		"no source":            {},
+		"two sources":          {Polled: src, Reporting: reporting(nil)},
+		"a tag of no device":   {Polled: src, Tags: []edge.Tag{{Every: 1}}},
+		"a tag never read":     {Polled: src, Devices: make([]edge.Device, 1), Tags: []edge.Tag{{}}},
+		"a range upside down":  {Polled: src, Devices: make([]edge.Device, 1), Tags: []edge.Tag{{Every: 1, Limits: quality.Limits{EURange: &quality.Range{}}}}},
+		"a device before zero": {Polled: src, Devices: make([]edge.Device, 1), Tags: []edge.Tag{{Every: 1, Device: -1}}},
+	} {
+		if _, err := edge.New(&sink{}, quiet(), []edge.Pipeline{p}); err == nil || (!errors.Is(err, edge.ErrBadPipeline) && !errors.Is(err, quality.ErrBadLimits)) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// TestServerViewIsTrue is a bad day from one seed: a signal with jumps, a
+// machine that comes and goes, a sink that refuses. After every scan that
+// nothing hindered, what the sink took last is within the deadband of what the
+// machine has, with the quality it has.
+func TestServerViewIsTrue(t *testing.T) {
+	seed := budget.Seed(t)
+	for round := range uint64(20) {
+		synctest.Test(t, func(t *testing.T) {
+			rng := rand.New(rand.NewPCG(seed, round))
+			const width, seconds = 2.0, 300
+			scale, err := normalize.Linear(0.5, 10)
+			if err != nil {
+				t.Fatal(err)
+			}
+			x := 0.0
+			truth := make([]acquire.Reading, seconds+1)
+			refused := make([]bool, seconds+1)
+			down := false
+			for i := range truth {
+				if rng.IntN(20) == 0 {
+					down = !down
+				}
+				if x += rng.NormFloat64(); rng.IntN(30) == 0 {
+					x += 100 * rng.NormFloat64()
+				}
+				truth[i] = good(x)
+				if down {
+					truth[i] = bad(codes.BadCommunicationError)
+				}
+				refused[i] = rng.IntN(10) == 0
+			}
+			src := polled{read: func(second, _ int) acquire.Reading { return truth[second] }}
+			p := edge.Pipeline{Name: "x", Polled: src, Devices: []edge.Device{{ID: "D"}}, Tags: []edge.Tag{{Signal: "s", Every: time.Second, Scale: scale, Deadband: wide(width)}}}
+			s := sink{refuse: func(second int) bool { return refused[second] }}
+			run(t, &s, seconds, p)
+
+			next := 0
+			var shown telemetry.Sample
+			for i, want := range truth {
+				for next < len(s.got) && !s.got[next].Row.SourceTime.After(epoch().Add(time.Duration(i)*time.Second)) {
+					shown = s.got[next].Row.Samples[0]
+					next++
+				}
+				if refused[i] {
+					continue
+				}
+				if shown.Quality.Code != want.Quality.Code {
+					t.Fatalf("round %d, second %d: server shows %v, machine has %v", round, i, shown.Quality.Code, want.Quality.Code)
+				}
+				is := 0.5*math.Float64frombits(want.Value.Bits) + 10
+				if off := math.Abs(math.Float64frombits(shown.Value.Bits) - is); want.Value.Kind != telemetry.Null && off > width {
+					t.Fatalf("round %d, second %d: server is off by %v", round, i, off)
+				}
+			}
+		})
+	}
+}

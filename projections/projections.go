@@ -14,8 +14,7 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-// A Fold is one projection. The Runner calls Open once, then Fold from one
-// goroutine; queries run concurrently and guard what they share.
+// A Fold is one projection. The Runner calls Open, then Fold from one goroutine; queries run concurrently and guard what they share.
 type Fold interface {
 	// Name names the rows and the checkpoint; never reused for another meaning.
 	Name() string
@@ -23,14 +22,16 @@ type Fold interface {
 	Version() int
 	// Filter says which records the fold needs.
 	Filter() eventlog.Filter
-	// Open restores the in-memory part from what was committed. at is the
+	// Open restores the in-memory part from what was committed, and forgets
+	// whatever the fold held before: a rebuild opens it again. at is the
 	// committed checkpoint, 0 for a new or dropped projection; folding resumes
-	// with the records after it.
+	// with the records after it. s is closed when Open returns.
 	Open(s Snapshot, at eventlog.Position) error
 	// Fold applies a batch and puts what must be kept into w. It returns the
 	// checkpoint that w brings the store to: b.Through, or less if the fold
 	// wants the records after it again when it restarts.
-	// The result must not depend on how the log is cut into batches.
+	// The result must not depend on how the log is cut into batches; a batch
+	// may have no records, only a Through that has moved.
 	Fold(b eventlog.Batch, w *Writes) (checkpoint eventlog.Position, err error)
 }
 
@@ -62,7 +63,7 @@ type Store interface {
 	// this version: 0 if never, or at another version.
 	Checkpoint(ctx context.Context, name string, version int) (eventlog.Position, error)
 	// Commit applies the writes and sets the checkpoint, both or neither: one
-	// transaction. The Runner keeps batches small enough for it.
+	// transaction, as far as a reader or a crash can tell.
 	Commit(ctx context.Context, name string, version int, at eventlog.Position, w *Writes) error
 	// Snapshot returns a consistent view of the named projection's rows.
 	Snapshot(ctx context.Context, name string) (Snapshot, error)
@@ -70,11 +71,13 @@ type Store interface {
 	Drop(ctx context.Context, name string) error
 }
 
-// Snapshot reads one projection's rows as of one moment. Close it.
+// Snapshot reads one projection's rows as of one moment. Close it. The slices
+// that it returns are the caller's.
 type Snapshot interface {
 	// Get returns the value of key, or nil.
 	Get(key []byte) ([]byte, error)
-	// Scan yields the keys in [from, to) in order, or in reverse order.
+	// Scan yields the keys in [from, to) in order, or in reverse order. A nil
+	// to is behind the last row.
 	Scan(from, to []byte, reverse bool) iter.Seq2[Write, error]
 	Close()
 }

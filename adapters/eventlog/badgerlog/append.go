@@ -1,0 +1,149 @@
+package badgerlog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/twinlog/twinlog/domain/eventlog"
+)
+
+// request is an Append on its way through the committer.
+type request struct {
+	stream   eventlog.StreamID
+	expected eventlog.Expected
+	events   []event
+	texts    int // bytes of envelopes without the stamp
+	bare     int // envelopes that are nothing but the stamp
+	data     int // bytes of data
+
+	state atomic.Int32 // waiting, then taken or withdrawn
+	done  chan struct{}
+	// The answer, written by the committer before done is closed.
+	appended eventlog.Appended
+	err      error
+}
+
+const (
+	waiting = iota
+	taken
+	withdrawn
+)
+
+// errBehind: the stream is past the expected revision; whether the events there
+// are these is for the caller's goroutine to see.
+var errBehind = errors.New("stream is past the expected revision")
+
+// size is what the events come to with this stamp: what MaxAppendBytes bounds.
+func (r *request) size(s eventlog.Stamp) int {
+	members := len(r.events) * len(s.Rec)
+	commas := len(r.events) - r.bare
+	if len(s.Clk) > 0 {
+		members += len(r.events) * len(s.Clk)
+		commas += len(r.events)
+	}
+	return r.texts + r.data + members + commas
+}
+
+// Append implements eventlog.Log.
+func (l *Log) Append(ctx context.Context, id eventlog.StreamID, expected eventlog.Expected, events ...eventlog.NewEvent) (eventlog.Appended, error) {
+	if err := eventlog.CheckAppend(id, events); err != nil {
+		return eventlog.Appended{}, err
+	}
+	r := l.prepare(id, expected, events)
+	if n := r.texts + r.data; n > eventlog.MaxAppendBytes {
+		return eventlog.Appended{}, fmt.Errorf("append of %d bytes to %s: %w", n, id, eventlog.ErrTooLarge)
+	}
+	if err := l.enqueue(ctx, r); err != nil {
+		return eventlog.Appended{}, fmt.Errorf("append to %s: %w", id, err)
+	}
+	select {
+	case <-r.done:
+	case <-ctx.Done():
+		if r.state.CompareAndSwap(waiting, withdrawn) {
+			return eventlog.Appended{}, fmt.Errorf("append to %s: %w", id, ctx.Err())
+		}
+		<-r.done // the committer has it: its answer is a sync away
+	}
+	if errors.Is(r.err, errBehind) {
+		return l.repeated(ctx, r)
+	}
+	return r.appended, wrap(r.err, "append to %s", id)
+}
+
+func (l *Log) enqueue(ctx context.Context, r *request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := l.failure.Load(); err != nil {
+		return *err
+	}
+	release, err := l.use()
+	if err != nil {
+		return err
+	}
+	defer release()
+	select {
+	case l.queue <- r:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// prepare does in the caller's goroutine all that does not need the committer.
+func (l *Log) prepare(id eventlog.StreamID, expected eventlog.Expected, events []eventlog.NewEvent) *request {
+	r := &request{stream: id, expected: expected, events: make([]event, len(events)), done: make(chan struct{})}
+	var text []byte
+	for i := range events {
+		e := &events[i]
+		s := e.Envelope.Stencil(text)
+		if i > 0 && bytes.Equal(s.Text, r.events[i-1].envelope.Text) {
+			s = r.events[i-1].envelope
+		} else {
+			text = append(text, s.Text...) // keeps the place; the bytes are there already
+		}
+		content := e.ContentType
+		if content == eventlog.JSON {
+			content = ""
+		}
+		derived, ok := l.derive(id, e.Type, e.Data)
+		r.events[i] = event{
+			id: e.ID, derived: ok && derived == e.ID, telemetry: e.Type == eventlog.TelemetryRecorded,
+			typ: e.Type, content: content, envelope: s, data: e.Data,
+		}
+		r.texts += len(s.Text)
+		r.data += len(e.Data)
+		if len(s.Text) == len("{}") {
+			r.bare++
+		}
+	}
+	return r
+}
+
+// repeated answers an append that comes too late: with where its events are,
+// if they are these very ones.
+func (l *Log) repeated(ctx context.Context, r *request) (eventlog.Appended, error) {
+	next := r.expected.Next()
+	a := eventlog.Appended{Revision: next + eventlog.Revision(len(r.events)) - 1, Repeated: true}
+	n := 0
+	for rec, err := range l.Read(ctx, r.stream, next, eventlog.Forwards) {
+		if err != nil {
+			return eventlog.Appended{}, fmt.Errorf("append to %s: compare with what is there: %w", r.stream, err)
+		}
+		if rec.ID != r.events[n].id {
+			break
+		}
+		if n == 0 {
+			a.First = rec.Position
+		}
+		a.Last = rec.Position
+		if n++; n == len(r.events) {
+			return a, nil
+		}
+	}
+	return eventlog.Appended{}, fmt.Errorf("append to %s: event %d of %d is not the one at revision %d: %w",
+		r.stream, n+1, len(r.events), next+eventlog.Revision(n), eventlog.ErrConflict)
+}

@@ -1,0 +1,237 @@
+// Package badgerlog keeps an event log in a directory, on Badger v4.
+//
+// Its promise: when Append returns, the events are on the disk, in one
+// transaction with everything that finds them again, and no reader has seen
+// them before that. One goroutine, the committer, gives positions; whoever
+// appends while it syncs shares the next sync (group commit). Telemetry and all
+// other events of a commit are two values, so that readers of the latter never
+// touch the former. docs/formats/log.md draws every key and value.
+//
+// Badger's own checks do not find what this package must find: a flipped bit
+// in its write-ahead file ends the log early without an error, a failed sync of
+// a value file is only logged, a failed sync of the write-ahead file leaves the
+// commit visible. So blocks carry their own checksum and the hash of the commit
+// before, a HEAD file remembers how far the log was acknowledged, and after a
+// failed commit the log stops for good (Failed).
+//
+// It does not seal telemetry into columns yet, and it deletes nothing.
+package badgerlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/twinlog/twinlog/domain/eventlog"
+)
+
+// ErrLocked: another process has the log open.
+var ErrLocked = errors.New("log is in use by another process")
+
+// Config says how a log is kept. The zero Config is a good one.
+type Config struct {
+	// Origin names the log when it is created; later it must be empty or the
+	// same. Empty: a new log makes a random one of 16 letters and digits.
+	Origin string
+	// Now is the clock that Recorded comes from; nil: time.Now.
+	Now func() time.Time
+	// Clock says how far Now can be trusted; its OffsetUS is not used. nil: nothing is said.
+	Clock func() eventlog.ClockState
+	// IDs derives an event's id from what the log keeps anyway, or returns
+	// false. Ids that it gives back are not stored. What it once derived it
+	// must derive for ever.
+	IDs func(origin string, stream eventlog.StreamID, typ string, data []byte) (eventlog.EventID, bool)
+	// Reserve is how many bytes stay free on the disk: below it appends are
+	// refused with ErrStorageFull. 0: 1 GiB; at least 4 memtables, because
+	// Badger dies of a full disk (SIGBUS) with what it had not written yet.
+	Reserve uint64
+	// Free returns the bytes free for the log; nil asks the file system of dir.
+	Free func() (uint64, error)
+	// Window is the number of positions after which the index of telemetry
+	// streams goes from memory to the disk; 0: 65,536 (about 2 MB in memory).
+	Window int
+	// RecentBytes bounds the newest commits kept in memory for readers that
+	// have caught up, in bytes as stored; 0: 4 MiB.
+	RecentBytes int
+	// Log receives what Badger has to say at warning level and above; nil: nobody.
+	Log *slog.Logger
+}
+
+const (
+	standardReserve = 1 << 30
+	standardWindow  = 1 << 16
+	standardRecent  = 4 << 20
+)
+
+func (c Config) complete(dir string) Config {
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	if c.Clock == nil {
+		c.Clock = func() eventlog.ClockState { return eventlog.ClockState{} }
+	}
+	if c.IDs == nil {
+		c.IDs = func(string, eventlog.StreamID, string, []byte) (eventlog.EventID, bool) {
+			return eventlog.EventID{}, false
+		}
+	}
+	if c.Reserve == 0 {
+		c.Reserve = standardReserve
+	}
+	c.Reserve = max(c.Reserve, 4*memTableBytes)
+	if c.Free == nil {
+		c.Free = func() (uint64, error) { return freeBytes(dir) }
+	}
+	if c.Window == 0 {
+		c.Window = standardWindow
+	}
+	if c.RecentBytes == 0 {
+		c.RecentBytes = standardRecent
+	}
+	return c
+}
+
+// Log is an eventlog.Log in a directory. Open makes one.
+type Log struct {
+	cfg    Config
+	dir    string
+	origin string
+	db     *badger.DB
+	head   *headFile
+	guard  guard
+
+	queue     chan *request
+	poke      chan struct{} // the notifier has something to tell
+	toWindows chan *window  // closed windows on their way to the disk
+	bell      bell
+	counters  counters
+
+	// open is held for reading by everything that uses db, and for writing by
+	// Close, so that db is never used after it is closed.
+	open   sync.RWMutex
+	closed bool          // guarded by open
+	stop   chan struct{} // closed by Close
+	done   sync.WaitGroup
+
+	failed    chan error // capacity 1
+	failure   atomic.Pointer[error]
+	voice     *badgerVoice
+	committer committer
+
+	// mu guards what readers see of the log: published by the committer after
+	// each sync, and never held during I/O.
+	mu         sync.RWMutex
+	end        extent
+	counts     map[eventlog.StreamID]uint64 // events in recently written streams
+	categories map[string]eventlog.Position // last non-telemetry event of each category seen
+	current    *window                      // being filled
+	closing    []*window                    // full, not yet on the disk
+	marks      []eventlog.Mark              // ends of all windows but the current
+	recent     recent
+}
+
+// extent is where the log ends, as one reader sees it throughout.
+type extent struct {
+	head      eventlog.Position // last position
+	telemetry eventlog.Position // last position of the last commit with telemetry, 0 if none
+	other     eventlog.Position // the same for other events
+	recorded  time.Time         // of the last commit
+}
+
+func (e extent) of(other bool) eventlog.Position {
+	if other {
+		return e.other
+	}
+	return e.telemetry
+}
+
+var _ eventlog.Log = (*Log)(nil)
+
+// Origin implements eventlog.Log.
+func (l *Log) Origin() string { return l.origin }
+
+// Head implements eventlog.Log.
+func (l *Log) Head(context.Context) (eventlog.Position, time.Time, error) {
+	e := l.extent()
+	return e.head, e.recorded, nil
+}
+
+// extent returns where the log ends.
+func (l *Log) extent() extent {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return l.end
+}
+
+// Failed gives the error that stopped the log: a commit or a sync that failed.
+// Readers go on, every Append is refused; the process should end, because what
+// the failed commit left behind only a fresh start can tell.
+func (l *Log) Failed() <-chan error { return l.failed }
+
+func (l *Log) fail(err error) {
+	err = fmt.Errorf("log stopped: %w: %w", eventlog.ErrDamaged, err)
+	if l.failure.CompareAndSwap(nil, &err) {
+		l.failed <- err
+	}
+}
+
+// Close waits for the commit under way, refuses what else is waiting, and
+// closes the store. It may be called more than once.
+func (l *Log) Close() error {
+	l.open.Lock()
+	if l.closed {
+		l.open.Unlock()
+		return nil
+	}
+	l.closed = true
+	close(l.stop)
+	l.open.Unlock()
+	l.done.Wait()
+	l.bell.ring()
+	l.refuseQueue()
+	return errors.Join(l.head.close(), wrap(l.db.Close(), "close %s", l.dir))
+}
+
+// use keeps the store open until the returned function is called.
+func (l *Log) use() (func(), error) {
+	l.open.RLock()
+	if l.closed {
+		l.open.RUnlock()
+		return nil, fmt.Errorf("log %s: %w", l.dir, eventlog.ErrClosed)
+	}
+	return l.open.RUnlock, nil
+}
+
+// wrap adds what was done to err, if there is one.
+func wrap(err error, format string, args ...any) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf(format+": %w", append(args, err)...)
+}
+
+// derive is Config.IDs for this log.
+func (l *Log) derive(id eventlog.StreamID, typ string, data []byte) (eventlog.EventID, bool) {
+	return l.cfg.IDs(l.origin, id, typ, data)
+}
+
+// Counters count what readers took from the store since Open.
+type Counters struct {
+	TelemetryBlocks uint64 // parts with telemetry rows that were read
+	OtherBlocks     uint64 // parts with other events that were read
+	Commits         uint64 // group commits, each with one sync
+	Bytes           uint64 // bytes of blocks written
+}
+
+type counters struct{ telemetry, other, commits, bytes atomic.Uint64 }
+
+// Counters returns the counts so far.
+func (l *Log) Counters() Counters {
+	c := &l.counters
+	return Counters{c.telemetry.Load(), c.other.Load(), c.commits.Load(), c.bytes.Load()}
+}

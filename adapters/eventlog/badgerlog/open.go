@@ -1,0 +1,326 @@
+package badgerlog
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/dgraph-io/badger/v4"
+	"github.com/twinlog/twinlog/domain/eventlog"
+)
+
+// The files of a log's directory.
+const (
+	originName = "ORIGIN"
+	headName   = "HEAD"
+	storeName  = "badger"
+)
+
+// Open opens the log in dir, making a new one if dir is empty or missing. It
+// refuses with ErrDamaged, naming what is missing, a log that does not hold all
+// that it has acknowledged, and with ErrLocked one that is in use.
+func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
+	l := &Log{
+		cfg: cfg.complete(dir), dir: dir, queue: make(chan *request, maxRequests), poke: make(chan struct{}, 1),
+		toWindows: make(chan *window, 4), stop: make(chan struct{}), failed: make(chan error, 1),
+		voice: &badgerVoice{log: cfg.Log}, committer: newCommitter(),
+		counts: map[eventlog.StreamID]uint64{}, categories: map[string]eventlog.Position{},
+	}
+	l.recent.max = l.cfg.RecentBytes
+	l.guard.free, l.guard.reserve = l.cfg.Free, l.cfg.Reserve
+	if err := os.MkdirAll(filepath.Join(dir, storeName), 0o755); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	// Badger writes while it opens, so a full disk must be seen before.
+	if l.guard.look(); l.guard.left.Load()+int64(l.cfg.Reserve) < 4*memTableBytes {
+		return nil, fmt.Errorf("open log %s: less than %d bytes free: %w", dir, 4*memTableBytes, eventlog.ErrStorageFull)
+	}
+	db, err := badger.Open(badgerOptions(filepath.Join(dir, storeName), l.voice))
+	if err != nil {
+		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
+			return nil, fmt.Errorf("open log %s: %w", dir, ErrLocked)
+		}
+		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	}
+	l.db = db
+	if err := l.start(ctx); err != nil {
+		err = fmt.Errorf("open log %s: %w", dir, err)
+		if l.head != nil {
+			err = errors.Join(err, l.head.file.Close())
+		}
+		return nil, errors.Join(err, db.Close())
+	}
+	for _, run := range []func(){l.commitAll, l.writeWindows, l.wakeAll, l.keepHouse} {
+		l.done.Go(run)
+	}
+	return l, nil
+}
+
+// start compares the store with what HEAD remembers and reads what is needed
+// in memory.
+func (l *Log) start(ctx context.Context) error {
+	v := l.openingView()
+	defer v.close()
+	e, err := v.findEnd()
+	if err != nil {
+		return err
+	}
+	fresh, err := l.openOrigin(e.head == 0)
+	if err != nil {
+		return err
+	}
+	if fresh {
+		l.current = newWindow(1)
+		return nil
+	}
+	var h head
+	if l.head, h, err = openHead(filepath.Join(l.dir, headName)); err != nil {
+		return err
+	}
+	if err := v.verify(ctx, e, h); err != nil {
+		return err
+	}
+	if e.head > 0 {
+		hash, last, err := v.commitHash(e.head)
+		if err != nil {
+			return err
+		}
+		l.committer.chain, e.recorded = hash, last.recorded
+	}
+	l.end = e
+	return v.loadWindows(ctx, e)
+}
+
+// openingView is ownView before there are windows.
+func (l *Log) openingView() *view {
+	return &view{l: l, txn: l.db.NewTransaction(false), release: func() {}}
+}
+
+// openOrigin reads the log's name, or makes it and HEAD for a new log. ORIGIN
+// comes last: once it is there, HEAD must be too.
+func (l *Log) openOrigin(empty bool) (fresh bool, err error) {
+	path := filepath.Join(l.dir, originName)
+	b, err := os.ReadFile(path)
+	if err == nil {
+		l.origin = strings.TrimSpace(string(b))
+		if l.cfg.Origin != "" && l.cfg.Origin != l.origin {
+			return false, fmt.Errorf("the log's origin is %q, expected %q", l.origin, l.cfg.Origin)
+		}
+		return false, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return false, fmt.Errorf("read ORIGIN: %w", err)
+	}
+	if !empty {
+		return false, fmt.Errorf("ORIGIN is missing beside a log that holds events: %w", eventlog.ErrDamaged)
+	}
+	if l.origin = l.cfg.Origin; l.origin == "" {
+		random := make([]byte, 8)
+		if _, err := rand.Read(random); err != nil {
+			return false, err
+		}
+		l.origin = hex.EncodeToString(random)
+	}
+	if err := eventlog.Stream("structure", l.origin).Check(); err != nil {
+		return false, fmt.Errorf("origin %q: %w", l.origin, err)
+	}
+	// A HEAD without ORIGIN is of a creation that was cut short.
+	if err := os.Remove(filepath.Join(l.dir, headName)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
+	}
+	if l.head, err = createHead(filepath.Join(l.dir, headName)); err != nil {
+		return false, err
+	}
+	return true, writeDurably(path, []byte(l.origin+"\n"))
+}
+
+// writeDurably makes a file appear whole or not at all.
+func writeDurably(path string, b []byte) error {
+	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return err
+	}
+	if _, err := f.Write(b); err != nil {
+		return errors.Join(err, f.Close())
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".new", path); err != nil {
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// findEnd finds the last block of each kind.
+func (v *view) findEnd() (extent, error) {
+	var e extent
+	for _, other := range []bool{false, true} {
+		it := v.last([]byte{kindKey(other)})
+		if !it.Valid() {
+			continue
+		}
+		key, err := parsePartKey(it.Item().Key())
+		if err != nil {
+			return e, err
+		}
+		if e.head = max(e.head, key.last); other {
+			e.other = key.last
+		} else {
+			e.telemetry = key.last
+		}
+	}
+	return e, nil
+}
+
+// verify holds the store to HEAD: nothing that was acknowledged may be missing
+// at the end, and the newest blocks must follow each other without a hole.
+func (v *view) verify(ctx context.Context, e extent, h head) error {
+	if h.last > e.head {
+		return fmt.Errorf("the log ends at position %v, but positions %v to %v were acknowledged and are missing: %w",
+			e.head, e.head+1, h.last, eventlog.ErrDamaged)
+	}
+	if h.last > 0 {
+		hash, _, err := v.commitHash(h.last)
+		if err != nil {
+			return err
+		}
+		if hash != h.hash {
+			return fmt.Errorf("the commit that ends at position %v is not the one that was acknowledged (hash %x, HEAD says %x): %w",
+				h.last, hash, h.hash, eventlog.ErrDamaged)
+		}
+	}
+	return v.verifyKeys(ctx, e)
+}
+
+// verifyKeysMax: more blocks than Badger can have in write-ahead files, where
+// damage makes it forget the rest of a file without a word. Older blocks are in
+// tables; readers find a hole there by the links between blocks.
+const verifyKeysMax = 1 << 20
+
+// verifyKeys walks the newest blocks' keys backwards and finds holes.
+func (v *view) verifyKeys(ctx context.Context, e extent) error {
+	its := [2]*keyWalk{newKeyWalk(v, false), newKeyWalk(v, true)}
+	next := e.head // where the commit before the last one seen must end
+	for n := 0; n < verifyKeysMax && next > 0; n++ {
+		if n%10_000 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		var found [2]bool
+		var key partKey
+		for i, it := range its {
+			k, ok, err := it.key()
+			if err != nil {
+				return err
+			}
+			if found[i] = ok && k.last == next; found[i] {
+				key = k
+				it.it.Next()
+			}
+		}
+		switch {
+		case !found[0] && !found[1]:
+			return fmt.Errorf("no block ends at position %v, though later ones are there: %w", next, eventlog.ErrDamaged)
+		case key.both != (found[0] && found[1]):
+			return fmt.Errorf("one of the two blocks of positions %v to %v is missing: %w", key.first(), key.last, eventlog.ErrDamaged)
+		}
+		next = key.first() - 1
+	}
+	return nil
+}
+
+type keyWalk struct{ it *badger.Iterator }
+
+func newKeyWalk(v *view, other bool) *keyWalk { return &keyWalk{v.last([]byte{kindKey(other)})} }
+
+func (w *keyWalk) key() (partKey, bool, error) {
+	if !w.it.Valid() {
+		return partKey{}, false, nil
+	}
+	k, err := parsePartKey(w.it.Item().Key())
+	return k, true, err
+}
+
+// commitHash reads the commit that ends at a position and hashes it.
+func (v *view) commitHash(last eventlog.Position) (chainHash, partHeader, error) {
+	digest := sha256.New()
+	var h partHeader
+	found := 0
+	for _, other := range []bool{false, true} {
+		it := v.iterator([]byte{kindKey(other)}, false)
+		it.Seek(positionKey(kindKey(other), last))
+		if !it.Valid() {
+			continue
+		}
+		key, err := parsePartKey(it.Item().Key())
+		if err != nil {
+			return chainHash{}, h, err
+		}
+		if key.last != last {
+			continue
+		}
+		b, err := value(it.Item())
+		if err != nil {
+			return chainHash{}, h, err
+		}
+		if h, _, err = decodeHeader(b, key); err != nil {
+			return chainHash{}, h, err
+		}
+		found++
+		digest.Write(b)
+	}
+	if found == 0 || h.key.both != (found == 2) {
+		return chainHash{}, h, fmt.Errorf("the commit that ends at position %v is missing or not whole: %w", last, eventlog.ErrDamaged)
+	}
+	return chainHash(digest.Sum(nil)[:hashLen]), h, nil
+}
+
+// loadWindows reads the marks of closed windows, and makes the index of the
+// open one anew from its telemetry blocks.
+func (v *view) loadWindows(ctx context.Context, e extent) error {
+	l, next := v.l, eventlog.Position(1)
+	marks := v.iterator([]byte{markKey}, false)
+	for marks.Rewind(); marks.Valid(); marks.Next() {
+		last := eventlog.Position(keyNumber(marks.Item().Key()))
+		b, err := value(marks.Item())
+		if err != nil {
+			return err
+		}
+		first, m, err := parseMark(last, b)
+		if err != nil {
+			return err
+		}
+		if first != next || last > e.head {
+			return fmt.Errorf("window of positions %v to %v, expected one from %v within %v: %w", first, last, next, e.head, eventlog.ErrDamaged)
+		}
+		l.marks = append(l.marks, m)
+		next = last + 1
+	}
+	l.current = newWindow(next)
+	l.current.last, l.current.recorded = e.head, e.recorded
+	c := cursor{v: v, e: e}
+	if err := c.seek(next - 1); err != nil {
+		return err
+	}
+	for n := 0; c.part != nil; n++ {
+		if n%10_000 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r := &c.part.rows[c.i]
+		l.current.addRun(c.part.streams[r.stream], run{r.rev, r.pos, 1})
+		if err := c.next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}

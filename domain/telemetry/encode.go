@@ -225,6 +225,9 @@ func appendValue(dst []byte, v *Value) []byte {
 	}
 }
 
+// negativeZero divided by anything is itself, and its digits have no sign.
+const negativeZero = 1 << 63
+
 // appendFloat looks for the digits of a short decimal, with as few decimals as
 // possible. That it came out right is decided by the bits, so that -0 and NaN
 // take the long form.
@@ -234,7 +237,7 @@ func appendFloat(dst []byte, bits uint64) []byte {
 		return binary.AppendVarint(append(dst, tagDecimal), m)
 	}
 	// Three places at a time: most plants send one to three.
-	for e := 3; e <= maxExponent; e += 3 {
+	for e := 3; e <= maxExponent && bits != negativeZero; e += 3 {
 		scaled := math.RoundToEven(f * powersOf10[e])
 		if !(scaled > -maxMantissa && scaled < maxMantissa) {
 			break // also NaN

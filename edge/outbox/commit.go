@@ -67,7 +67,8 @@ func (o *Outbox) commit(ctx context.Context) {
 	tick := time.NewTicker(ackWithin)
 	defer tick.Stop()
 	var err error
-	for err == nil {
+	closed := false
+	for err == nil && !closed {
 		select {
 		case p := <-o.puts:
 			err = o.write(ctx, o.gather(p))
@@ -78,18 +79,18 @@ func (o *Outbox) commit(ctx context.Context) {
 		case <-o.acks:
 			err = o.write(ctx, nil)
 		case <-o.done:
-			if err = o.write(ctx, nil); err == nil { // so that little is sent again
-				err = ErrClosed
-			}
+			err = o.write(ctx, nil) // so that little is sent again
+			closed = err == nil
 		}
 	}
 	o.mu.Lock()
-	if !errors.Is(err, ErrClosed) {
-		err = fmt.Errorf("%w: %w", ErrClosed, err)
+	defer o.mu.Unlock()
+	o.failed = ErrClosed
+	if !closed {
+		o.broken = fmt.Errorf("outbox %s: %w", o.cfg.Gateway, err)
+		o.failed = fmt.Errorf("%w: %w", ErrClosed, err)
 	}
-	o.failed = err
 	o.changed()
-	o.mu.Unlock()
 	close(o.ended)
 }
 

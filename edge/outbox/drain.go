@@ -118,7 +118,7 @@ func (o *Outbox) send(ctx context.Context, s Session, under chan<- flown) error 
 		if err != nil {
 			return err
 		}
-		messages, err := o.queue.Read(ctx, next, to, readMessages, readBytes)
+		messages, err := o.queue.Read(ctx, next, to, o.chunk(), readBytes)
 		if err != nil {
 			return fmt.Errorf("read from %d: %w: %w", next, ErrClosed, err)
 		}
@@ -144,8 +144,12 @@ func (o *Outbox) send(ctx context.Context, s Session, under chan<- flown) error 
 	}
 }
 
+// chunk is how many messages are taken at a time.
+func (o *Outbox) chunk() int { return min(readMessages, o.cfg.Window) }
+
 // take waits until the message next is there and returns the last number that
-// may be read now. From here on these messages can't be dropped.
+// may be read now. From here on these messages can't be dropped. It also waits
+// while a whole window of answers is not committed: recall counts on it.
 func (o *Outbox) take(ctx context.Context, next uint64) (to uint64, err error) {
 	for {
 		o.mu.Lock()
@@ -153,7 +157,8 @@ func (o *Outbox) take(ctx context.Context, next uint64) (to uint64, err error) {
 			defer o.mu.Unlock()
 			return 0, o.failed
 		}
-		if to = min(o.head.Next-1, next+readMessages-1); to >= next && !o.dropping {
+		to = min(o.head.Next-1, next+uint64(o.chunk())-1)
+		if to >= next && !o.dropping && o.answers.messages < uint64(o.cfg.Window) {
 			o.taken = max(o.taken, to)
 			o.mu.Unlock()
 			return to, nil
@@ -217,7 +222,7 @@ func (o *Outbox) answered(f flown, refused bool) {
 		o.answers.refused++
 	}
 	o.oldest = f.made // the next one is about as old, or newer
-	if o.answers.messages >= ackMessages {
+	if o.answers.messages >= uint64(min(ackMessages, (o.cfg.Window+1)/2)) {
 		select {
 		case o.acks <- struct{}{}:
 		default:

@@ -159,8 +159,8 @@ type Answer struct {
 type Config struct {
 	Gateway string // the source: gw_id, or gw_id~lane
 	Topic   string // of the outbox's own messages: …/gateway/{gw_id}/telemetry
-	// Budget is how many bytes may wait; 0 means 1 GiB. Messages that were sent
-	// and not answered, at most Window, may come on top.
+	// Budget is how many bytes may wait; 0 means 1 GiB. Messages that may have
+	// been sent, at most three windows of them, are kept even beyond it.
 	Budget int64
 	Window int // messages under way; 0 means 1,024
 	// AnswerWithin is how long the oldest message may stay unanswered before the
@@ -211,7 +211,8 @@ type Outbox struct {
 	dropping bool
 	answers  answers
 	oldest   time.Time     // Made of the oldest message held; zero if unknown
-	failed   error         // why the committer ended
+	failed   error         // ErrClosed, with the reason, once the committer has ended
+	broken   error         // the queue's error that ended it, if one did
 	news     chan struct{} // closed and replaced when head or dropping changes
 	link     linkState
 
@@ -243,17 +244,34 @@ func Open(ctx context.Context, queue Queue, cfg Config) (*Outbox, error) {
 			return nil, fmt.Errorf("outbox %s: begin: %w", cfg.Gateway, err)
 		}
 	}
-	// An earlier process may have sent a window beyond what it saw answered.
-	o.taken = min(o.head.Acked+uint64(o.cfg.Window), o.head.Next-1)
 	o.answers.acked = o.head.Acked
-	if first, err := queue.Read(ctx, o.head.Acked+1, o.head.Next, 1, 1); err != nil {
+	if err := o.recall(ctx); err != nil {
 		return nil, fmt.Errorf("outbox %s: %w", cfg.Gateway, err)
-	} else if len(first) > 0 {
-		o.oldest = first[0].Made
-		o.taken = max(o.taken, min(first[0].Last, o.head.Next-1))
 	}
 	go o.commit(context.WithoutCancel(ctx))
 	return o, nil
+}
+
+// recall finds out what an earlier process may have sent: beyond what it noted
+// as answered, a window of answers that were not committed, a window without
+// answers, and what it had just taken, at most another window.
+func (o *Outbox) recall(ctx context.Context) error {
+	o.taken = o.head.Acked
+	for left := 3 * o.cfg.Window; left > 0; {
+		messages, err := o.queue.Read(ctx, o.taken+1, o.head.Next-1, min(left, readMessages), readBytes)
+		if err != nil {
+			return err
+		}
+		if len(messages) == 0 {
+			break
+		}
+		if o.oldest.IsZero() {
+			o.oldest = messages[0].Made
+		}
+		o.taken = messages[len(messages)-1].Last
+		left -= len(messages)
+	}
+	return nil
 }
 
 // begin commits a new incarnation with its first message.
@@ -330,10 +348,7 @@ func (o *Outbox) Close() error {
 	<-o.ended
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if errors.Is(o.failed, ErrClosed) {
-		return nil
-	}
-	return o.failed
+	return o.broken
 }
 
 // changed wakes Drain. The caller holds o.mu.

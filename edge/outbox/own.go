@@ -70,12 +70,15 @@ func (o *Outbox) own(m Message, w own) (Message, error) {
 	return m, nil
 }
 
+// markerRoom is more than a telemetry.lost takes.
+const markerRoom = 768
+
 // drop takes about over bytes out of c: the oldest messages in span, then the
 // oldest of those that c itself puts. One telemetry.lost message takes their
 // place and all their numbers; an earlier one among them is merged into it.
 func (o *Outbox) drop(ctx context.Context, c *Change, span Range, over int64) error {
 	span.From = max(span.From, 2) // source.started says who is speaking
-	l := loss{need: over}
+	l := loss{need: over + markerRoom}
 	for next := span.From; next <= span.To && !l.enough(); {
 		messages, err := o.queue.Read(ctx, next, span.To, readMessages, readBytes)
 		if err != nil {

@@ -54,7 +54,7 @@ func Codes() []Code {
 		{"TOO_MANY_ROWS", false, "The answer would have more rows than allowed.", "Ask for a shorter range, a longer interval or a smaller page.", []error{fault.ErrTooManyRows}},
 		{"RATE_LIMITED", true, "Too much at once from one connection.", "Wait for an answer before the next question.", []error{fault.ErrRateLimited}},
 		{"BAD_INPUT", false, "Arguments that can't be meant; problems lists all of them.", "Correct them.", []error{
-			fault.ErrBadInput, eventlog.ErrBadEvent, eventlog.ErrTooLarge, eventlog.ErrBadPosition,
+			fault.ErrBadInput, eventlog.ErrBadEvent, eventlog.ErrTooLarge, eventlog.ErrBadPosition, eventlog.ErrNotCanonical,
 			asset.ErrBadName, asset.ErrBadTime, asset.ErrBadClass, asset.ErrBadPatch, asset.ErrBadPoint,
 		}},
 		{"CONFLICT", false, "Somebody else was faster: the thing is not at ifRevision any more.", "Read it again, and decide again.", []error{eventlog.ErrMoved, eventlog.ErrConflict}},

@@ -75,8 +75,7 @@ func ParseDuration(s string) (time.Duration, error) {
 	if !ok || rest == "" || strings.HasSuffix(rest, "T") {
 		return bad(form)
 	}
-	var sum float64 // of whole nanoseconds below 2^63; checked against the range at the end
-	var exact time.Duration
+	var sum time.Duration
 	inTime, next := false, 0
 	for rest != "" {
 		if rest[0] == 'T' && !inTime {
@@ -98,17 +97,15 @@ func ParseDuration(s string) (time.Duration, error) {
 		if err != nil || (strings.Contains(rest[:n], ".") && n+1 < len(rest)) {
 			return bad(form)
 		}
-		sum += float64(part)
-		exact += part
+		if sum += part; sum < 0 { // neither was negative, so it ran over
+			return bad("less than 292 years")
+		}
 		rest, next = rest[n+1:], unit+1
 	}
-	if sum >= math.MaxInt64 {
-		return bad("less than 292 years")
-	}
 	if negative {
-		exact = -exact
+		sum = -sum
 	}
-	return exact, nil
+	return sum, nil
 }
 
 // parsePart reads a decimal count of units, to the nanosecond.
@@ -124,7 +121,9 @@ func parsePart(text string, unit time.Duration) (time.Duration, error) {
 		if err != nil {
 			return 0, err
 		}
-		d += time.Duration(math.Round(f * float64(unit)))
+		if d += time.Duration(math.Round(f * float64(unit))); d < 0 {
+			return 0, strconv.ErrRange
+		}
 	}
 	return d, nil
 }

@@ -37,13 +37,20 @@ type Message struct {
 	Row telemetry.Row
 }
 
-// A Sink takes messages for the server. Put returns when the message is as safe
-// as the sink makes it, and may block while the disk is slow; an error means
-// that the message was not taken. It is called by many goroutines at a time,
-// one for each source, and each source's messages keep their order.
+// A Sink takes messages for the server. Put returns when they are as safe as the
+// sink makes them, and may block while the disk is slow; an error means that
+// none was taken. It is called by many goroutines at a time, one for each
+// source, and each source's messages keep their order.
 type Sink interface {
-	Put(ctx context.Context, m Message) error
+	Put(ctx context.Context, messages ...Message) error
 }
+
+// The messages of a scan are put together, since each put may cost a sync of
+// the disk; these bound how many, so that they are one small write to any sink.
+const (
+	maxPutMessages = 64
+	maxPutSamples  = 4000 // some 200 kB
+)
 
 // A Device is a machine whose signals a source reads.
 type Device struct {

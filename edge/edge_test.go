@@ -61,13 +61,13 @@ type sink struct {
 	refuse func(second int) bool
 }
 
-func (s *sink) Put(_ context.Context, m edge.Message) error {
+func (s *sink) Put(_ context.Context, messages ...edge.Message) error {
 	if s.refuse != nil && s.refuse(int(time.Since(epoch())/time.Second)) {
 		return errors.New("disk full")
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.got = append(s.got, m)
+	s.got = append(s.got, messages...)
 	return nil
 }
 
@@ -377,4 +377,44 @@ func TestServerViewIsTrue(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestAScanIsPutTogether: a bus of many devices costs the sink few puts, and
+// none larger than it may be.
+func TestAScanIsPutTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := edge.Pipeline{Polled: polled{read: func(int, int) acquire.Reading { return good(1) }}}
+		for d := range 150 {
+			p.Devices = append(p.Devices, edge.Device{ID: fmt.Sprint(d)})
+			tags := 1
+			if d >= 140 {
+				tags = 1500
+			}
+			for s := range tags {
+				p.Tags = append(p.Tags, edge.Tag{Device: d, Signal: fmt.Sprint(s), Every: time.Minute})
+			}
+		}
+		var c counter
+		g, err := edge.New(&c, quiet(), []edge.Pipeline{p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Run returned %v", err)
+		}
+		// 64 + 64 + 12 small devices and two large ones, then two at a time.
+		if diff := cmp.Diff(counter{64, 64, 14, 2, 2, 2, 2}, c); diff != "" {
+			t.Errorf("messages of each put (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A counter notes how many messages each put has.
+type counter []int
+
+func (c *counter) Put(_ context.Context, messages ...edge.Message) error {
+	*c = append(*c, len(messages))
+	return nil
 }

@@ -121,12 +121,25 @@ func (r *run) hear(ctx context.Context, scan acquire.Scan) error {
 			out.add(r.Tags[tag].Device, piece{tag: tag, code: quality.BadNoCommunication, at: scan.At})
 		}
 	}
-	for _, part := range out.parts {
-		if err := r.put(ctx, part, scan.At); err != nil {
+	for parts := out.parts; len(parts) > 0; {
+		n := together(parts)
+		if err := r.put(ctx, parts[:n], scan.At); err != nil {
 			return err
 		}
+		parts = parts[n:]
 	}
 	return nil
+}
+
+// together is how many of parts are put at once, at least one.
+func together(parts []part) int {
+	samples := len(parts[0].pieces)
+	for n := 1; n < len(parts); n++ {
+		if samples += len(parts[n].pieces); n == maxPutMessages || samples > maxPutSamples {
+			return n
+		}
+	}
+	return len(parts)
 }
 
 // weigh makes the sample of a reading and reports whether it is worth sending.
@@ -166,9 +179,36 @@ func worse(first, second quality.Code) quality.Code {
 	return first
 }
 
-// put hands one message to the sink. Only what the sink took counts as sent, so
-// a refused sample is not lost behind the deadband but said again.
-func (r *run) put(ctx context.Context, part part, now time.Time) error {
+// put hands messages to the sink. Only what the sink took counts as sent, so a
+// refused sample is not lost behind the deadband but said again.
+func (r *run) put(ctx context.Context, parts []part, now time.Time) error {
+	messages := make([]Message, len(parts))
+	for i, part := range parts {
+		messages[i] = r.message(part, now)
+	}
+	if err := r.sink.Put(ctx, messages...); err != nil {
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r.counts.refused.Add(uint64(len(messages)))
+		if !r.refused {
+			r.refused = true
+			r.log.LogAttrs(ctx, slog.LevelError, "messages not taken", slog.Int("count", len(messages)), slog.Any("error", err))
+		}
+		return nil
+	}
+	r.refused = false
+	r.counts.messages.Add(uint64(len(messages)))
+	for _, part := range parts {
+		r.counts.samples.Add(uint64(len(part.pieces)))
+		for _, p := range part.pieces {
+			r.sent[p.tag] = deadband.Sent{Value: p.value, Quality: p.code, At: p.at, Any: true}
+		}
+	}
+	return nil
+}
+
+func (r *run) message(part part, now time.Time) Message {
 	device := r.Devices[part.device]
 	m := Message{Place: device.Place, Row: telemetry.Row{
 		Device: device.ID, DeviceType: device.Type,
@@ -182,24 +222,7 @@ func (r *run) put(ctx context.Context, part part, now time.Time) error {
 			Quality: quality.Of(p.code),
 		})
 	}
-	if err := r.sink.Put(ctx, m); err != nil {
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r.counts.refused.Add(1)
-		if !r.refused {
-			r.refused = true
-			r.log.LogAttrs(ctx, slog.LevelError, "message not taken", slog.String("device", device.ID), slog.Any("error", err))
-		}
-		return nil
-	}
-	r.refused = false
-	r.counts.messages.Add(1)
-	r.counts.samples.Add(uint64(len(part.pieces)))
-	for _, p := range part.pieces {
-		r.sent[p.tag] = deadband.Sent{Value: p.value, Quality: p.code, At: p.at, Any: true}
-	}
-	return nil
+	return m
 }
 
 func (r *run) status() Status {

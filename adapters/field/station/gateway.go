@@ -45,7 +45,7 @@ func pumpConfig(b *strings.Builder, i int) {
 		"table: input, address: %d, type: uint16, scale: 0.1, decimals: 1",
 		"table: input, address: %d, type: uint16, scale: 0.001, loop: [0, 150], decimals: 2, frozen: 10s",
 		"table: input, address: %d, type: uint16, scale: 0.001, loop: [0, 20], decimals: 3",
-		"table: input, address: %d, type: uint16",
+		"table: input, address: %d, type: uint16, scale: 0.1, decimals: 1",
 		"table: discrete, address: %d",
 	} {
 		address := i*pumpStride + k

@@ -134,7 +134,7 @@ func (p *plant) control(t float64) {
 			u.on = false
 		}
 	}
-	reserve(&p.pumps[2], p.tanks[1].level < 2.4, p.tanks[1].level > 3.6)
+	reserve(&p.pumps[2], p.tanks[1].level < 3.0, p.tanks[1].level > 3.15)
 	reserve(&p.pumps[5], p.demand > 450, p.demand < 400)
 	running := 2.0
 	if p.pumps[5].on {

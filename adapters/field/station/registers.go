@@ -16,7 +16,7 @@ import "math"
 //	+4  motor_current  uint16               0.1 A
 //	+5  motor_temp     uint16               µA of a 4–20 mA loop, 0 to 150 °C
 //	+6  vibration      uint16               µA of a 4–20 mA loop, 0 to 20 mm/s
-//	+7  speed          uint16               rpm
+//	+7  speed          uint16               0.1 rpm
 //
 // A tank: +0 level, uint16, µA of a 4–20 mA loop, 0 to 8 m; +1 temperature,
 // int16, 0.1 °C. The valve: +0 position, uint16, 0.01 %.
@@ -62,7 +62,7 @@ func (p *plant) image() image {
 		im.input[base+4] = signed(v[3] * 10)
 		im.input[base+5] = loop(pumpSignals[4], v[4])
 		im.input[base+6] = loop(pumpSignals[5], v[5])
-		im.input[base+7] = signed(v[6])
+		im.input[base+7] = signed(v[6] * 10)
 		im.discrete[uint16(i)] = v[7] > 0 //nolint:gosec // below 4
 	}
 	im.input[failingPump*pumpStride+5] = p.failing()

@@ -27,7 +27,7 @@ var (
 		{"motor_current", "AMP", 0, 75, 0, 120, 0.15, asset.Float64, "Current of one phase"},
 		{"motor_temp", "CEL", 0, 110, 0, 150, 0.05, asset.Float64, "Temperature of the winding, 4-20 mA"},
 		{"vibration", "C16", 0, 4.5, 0, 20, 0.03, asset.Float64, "Velocity at the bearing, RMS, 4-20 mA"},
-		{"speed", "RPM", 0, 3100, 0, 4000, 1.5, asset.Int64, "Speed of the shaft"},
+		{"speed", "RPM", 0, 3100, 0, 4000, 1.5, asset.Float64, "Speed of the shaft"},
 		{"running", "", 0, 1, 0, 1, 0, asset.Bool, "The contactor is closed"},
 	}
 	tankSignals = []signal{

@@ -2,14 +2,16 @@ package history
 
 import (
 	"context"
+	"fmt"
 	"iter"
+	"math"
 	"time"
 
+	"github.com/twinlog/twinlog/domain/columnar"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/projections"
-	"github.com/twinlog/twinlog/projections/aggregate"
 )
 
 // Ref is the identity of a sample: the index-th, in the order received, of the
@@ -31,7 +33,7 @@ type Sample struct {
 	Ref        Ref
 }
 
-// Quality filters.
+// QualityFilter chooses samples by their status.
 type QualityFilter uint8
 
 // The filters, as in the GraphQL schema.
@@ -93,31 +95,244 @@ type Part struct {
 // View answers from history. Its methods may be used concurrently.
 type View struct{ p *Projection }
 
+// Reads counts the snapshots of the store that were read: one for each call, or
+// for each point of an Aggregate.
+func (v *View) Reads() uint64 { return v.p.reads.Load() }
+
+// Points returns the signals of a device in the order of first appearance.
+func (v *View) Points(_ context.Context, device string) ([]telemetry.Point, error) {
+	v.p.mu.RLock()
+	defer v.p.mu.RUnlock()
+	var out []telemetry.Point
+	if d := v.p.byName[device]; d != nil {
+		for _, s := range d.signals {
+			out = append(out, telemetry.Point{Device: device, Signal: s})
+		}
+	}
+	return out, nil
+}
+
 // Samples yields the samples of a point with SourceTime in [from, to), known at
-// the cut, in the order of (SourceTime, position).
+// the cut, in the order of (SourceTime, position). A zero from or to is open.
 func (v *View) Samples(ctx context.Context, point telemetry.Point, from, to time.Time, c projections.Cut, o Options) iter.Seq2[Sample, error] {
-	panic("soon")
+	return func(yield func(Sample, error) bool) {
+		r := span(from, to)
+		q, ok, err := v.p.begin(ctx, point, r.within(o), c.Known, true)
+		if err != nil {
+			yield(Sample{}, err)
+		}
+		if !ok || err != nil {
+			return
+		}
+		defer q.close()
+		stopped := false
+		err = q.walk(r, asOf(c), o, func(s *series, i int) bool {
+			x, err := q.sample(s, i)
+			stopped = !yield(x, err)
+			return !stopped && err == nil
+		})
+		if err != nil && !stopped {
+			yield(Sample{}, err)
+		}
+	}
 }
 
 // Columns returns the same samples as Samples, as columns and without identity.
 func (v *View) Columns(ctx context.Context, point telemetry.Point, from, to time.Time, c projections.Cut, o Options) (*Columns, error) {
-	panic("soon")
+	out := &Columns{}
+	r := span(from, to)
+	q, ok, err := v.p.begin(ctx, point, r.within(o), c.Known, false)
+	if !ok || err != nil {
+		return out, err
+	}
+	defer q.close()
+	limit := o.First
+	if limit > 0 {
+		o.First++ // to see whether there is more
+	}
+	err = q.walk(r, asOf(c), o, func(s *series, i int) bool {
+		if limit > 0 && len(out.Times) == limit {
+			out.More = true
+			return false
+		}
+		out.add(s, i)
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	out.pack()
+	return out, nil
+}
+
+func (c *Columns) add(s *series, i int) {
+	k, bits := s.kinds[i], s.bits[i]
+	if k == telemetry.String {
+		for len(c.Strings) < len(c.Times) {
+			c.Strings = append(c.Strings, "")
+		}
+		c.Strings = append(c.Strings, s.texts[bits])
+		bits = 0
+	} else if c.Strings != nil {
+		c.Strings = append(c.Strings, "")
+	}
+	c.Times, c.Kinds, c.Bits = append(c.Times, s.times[i]), append(c.Kinds, k), append(c.Bits, bits)
+	q := s.known[s.quality[i]]
+	if n := len(c.Quality); n > 0 && c.Quality[n-1].Quality == q {
+		c.Quality[n-1].Count++
+	} else {
+		c.Quality = append(c.Quality, QualityRun{q, 1})
+	}
+	c.Next = Cursor{time.Unix(0, s.times[i]).UTC(), s.positions[i]}
+}
+
+// pack leaves one kind if all are the same.
+func (c *Columns) pack() {
+	for _, k := range c.Kinds {
+		if k != c.Kinds[0] {
+			return
+		}
+	}
+	c.Kinds = c.Kinds[:min(1, len(c.Kinds))]
 }
 
 // LatestAt returns, for each point, the last sample at or before c.AsOf that is
 // known at c.Known, or nil; with a zero AsOf the last of all.
 func (v *View) LatestAt(ctx context.Context, points []telemetry.Point, c projections.Cut) ([]*Sample, error) {
-	panic("soon")
+	out := make([]*Sample, len(points))
+	r := stretch{math.MinInt64, asOf(c)}
+	for i, pt := range points {
+		q, ok, err := v.p.begin(ctx, pt, r, c.Known, true)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		s, ok, err := q.last(r.to, 0, func(*series, int) bool { return true })
+		if err == nil && ok {
+			var x Sample
+			if x, err = q.sample(&s, 0); err == nil {
+				out[i] = &x
+			}
+		}
+		q.close()
+		if err != nil {
+			return nil, err
+		}
+	}
+	return out, nil
 }
 
-// Aggregate computes functions over the parts of a tag: one slice per function,
-// in the order of fns, each with one result per interval of the span.
-func (v *View) Aggregate(ctx context.Context, parts []Part, span aggregate.Span, fns []aggregate.Function, cfg aggregate.Config, c projections.Cut) ([][]aggregate.Result, error) {
-	panic("soon")
+// stretch is a closed range of SourceTime.
+type stretch struct{ from, to int64 }
+
+func span(from, to time.Time) stretch {
+	s := stretch{math.MinInt64, math.MaxInt64}
+	if !from.IsZero() {
+		s.from = nanos(from)
+	}
+	if !to.IsZero() {
+		s.to = nanos(to) - 1
+	}
+	return s
 }
 
-// Points returns the signals of a device in the order of first appearance.
-func (v *View) Points(ctx context.Context, device string) ([]telemetry.Point, error) { panic("soon") }
+// asOf returns the last SourceTime that counts at a cut.
+func asOf(c projections.Cut) int64 {
+	if c.AsOf.IsZero() {
+		return math.MaxInt64
+	}
+	return nanos(c.AsOf)
+}
 
-// Reads counts the reads of the store that the view has made.
-func (v *View) Reads() uint64 { panic("soon") }
+// within returns what has to be looked at for the range.
+func (s stretch) within(o Options) stretch {
+	if o.Bounds {
+		return stretch{math.MinInt64, math.MaxInt64}
+	}
+	return s
+}
+
+// walk gives the samples of a range one by one, none later than latest, until
+// each says stop.
+func (q *query) walk(r stretch, latest int64, o Options, each func(s *series, i int) bool) error {
+	if r.from > math.MinInt64 && r.to < r.from-1 {
+		return nil
+	}
+	after := stretch{from: math.MinInt64}
+	resumed := o.After != Cursor{}
+	if resumed {
+		after.from = nanos(o.After.SourceTime)
+		r.from = max(r.from, after.from)
+	}
+	n := 0
+	give := func(s *series, i int) bool {
+		if !o.Quality.passes(s.known[s.quality[i]].Code) {
+			return true
+		}
+		if resumed && (s.times[i] < after.from || s.times[i] == after.from && s.positions[i] <= o.After.Position) {
+			return true
+		}
+		n++
+		return each(s, i) && n != o.First
+	}
+	if o.Bounds && !resumed && r.from > math.MinInt64 {
+		s, ok, err := q.last(min(r.from-1, latest), 0, func(*series, int) bool { return true })
+		if err != nil {
+			return err
+		}
+		if ok && !give(&s, 0) {
+			return nil
+		}
+	}
+	ends := min(r.to, latest)
+	if o.Bounds {
+		ends = latest
+	}
+	for s, err := range q.stretches(r.from, ends) {
+		if err != nil {
+			return err
+		}
+		for i := range s.len() {
+			if !give(s, i) || s.times[i] > r.to {
+				return nil
+			}
+		}
+	}
+	return nil
+}
+
+func (f QualityFilter) passes(c quality.Code) bool {
+	switch s := c.Status(); f {
+	case Good:
+		return s == quality.IsGood
+	case GoodOrUncertain:
+		return s != quality.IsBad
+	case Bad:
+		return s == quality.IsBad
+	default:
+		return true
+	}
+}
+
+func (q *query) sample(s *series, i int) (Sample, error) {
+	id := &s.identity[i]
+	recorded, err := q.recordedAt(id.window, s.positions[i])
+	if err != nil {
+		return Sample{}, err
+	}
+	x := Sample{
+		SourceTime: time.Unix(0, s.times[i]).UTC(), Recorded: time.Unix(0, recorded).UTC(),
+		Value: s.value(i), Quality: s.known[s.quality[i]], Position: s.positions[i],
+		Ref: Ref{Revision: eventlog.Revision(id.revision), Index: int(id.index)},
+	}
+	if id.server != noServer {
+		x.ServerTime = time.Unix(0, s.times[i]+id.server).UTC()
+	}
+	if int(id.stream) >= len(q.streams) {
+		return Sample{}, fmt.Errorf("stream %d of %d: %w", id.stream, len(q.streams), columnar.ErrCorrupt)
+	}
+	x.Ref.Stream = q.streams[id.stream]
+	return x, nil
+}

@@ -3,9 +3,11 @@ package broker_test
 import (
 	"bufio"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"testing"
 	"time"
 )
@@ -206,9 +208,10 @@ func (c *raw) silent(d time.Duration) {
 // closed fails unless the connection ends without another packet.
 func (c *raw) closed() {
 	c.t.Helper()
-	if p, err := c.tryRead(10 * time.Second); err == nil {
+	switch p, err := c.tryRead(10 * time.Second); {
+	case err == nil:
 		c.t.Fatalf("unexpected packet %+v", p)
-	} else if ne, ok := err.(net.Error); ok && ne.Timeout() {
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.t.Fatal("still open")
 	}
 }

@@ -145,10 +145,10 @@ func (s *session) flush() {
 				s.remember(e.id) // before the PUBREC, which the client answers at once
 			}
 			buf = e.appendAck(buf)
+			s.count(e)
 		}
 		s.write(buf)
 		if cut != nil {
-			s.b.counts.disconnected.Add(1)
 			s.cut(cut.ack)
 		}
 		for _, e := range good {
@@ -208,13 +208,16 @@ func (s *session) write(buf []byte) {
 	}
 }
 
-// pass counts a durable message and gives it to subscribers and to the retained
-// messages, in the client's name.
-func (s *session) pass(e *entry) {
+func (s *session) count(e *entry) {
 	s.b.counts.acked.Add(1)
 	if e.ack.Refused != "" {
 		s.b.counts.refused.Add(1)
 	}
+}
+
+// pass gives a durable message to subscribers and to the retained messages, in
+// the client's name.
+func (s *session) pass(e *entry) {
 	if !e.retain && atomic.LoadInt64(&s.b.mqtt.Info.Subscriptions) == 0 {
 		return
 	}
@@ -247,6 +250,7 @@ func (s *session) end(why packets.Code) {
 
 // cut disconnects a client whose message can't be taken now.
 func (s *session) cut(a Ack) {
+	s.b.counts.disconnected.Add(1)
 	s.close()
 	if s.cl.Properties.ProtocolVersion == 5 {
 		s.write(disconnect(a, s.details))

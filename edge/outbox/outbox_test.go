@@ -314,6 +314,7 @@ func (s *silent) Send(_ context.Context, m outbox.Message) error {
 	s.sent = append(s.sent, m.Seq)
 	return nil
 }
+
 func (s *silent) Answer(ctx context.Context) (outbox.Answer, error) {
 	<-ctx.Done()
 	return outbox.Answer{}, ctx.Err()
@@ -511,6 +512,7 @@ func (f *forgetful) Send(_ context.Context, m outbox.Message) error {
 	}
 	return nil
 }
+
 func (f *forgetful) Answer(ctx context.Context) (outbox.Answer, error) {
 	select {
 	case seq := <-f.answers:

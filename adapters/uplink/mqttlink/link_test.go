@@ -41,10 +41,10 @@ type server struct {
 	cut      int  // disconnect at the next so many telemetry messages
 }
 
-func start(t *testing.T, addr string) *server {
+func start(t *testing.T) *server {
 	t.Helper()
 	s := &server{refuse: map[uint64]bool{}}
-	s.serve(t, addr)
+	s.serve(t, "127.0.0.1:0")
 	return s
 }
 
@@ -162,7 +162,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func TestDrainThroughABroker(t *testing.T) {
-	s := start(t, "127.0.0.1:0")
+	s := start(t)
 	s.mu.Lock()
 	s.refuse[7] = true
 	s.cut = 3
@@ -187,7 +187,7 @@ func TestDrainThroughABroker(t *testing.T) {
 }
 
 func TestServerGoesAndComesBack(t *testing.T) {
-	s := start(t, "127.0.0.1:0")
+	s := start(t)
 	addr := s.Addr().String()
 	box := gateway(t, addr)
 	for round := range 4 {
@@ -207,7 +207,7 @@ func TestServerGoesAndComesBack(t *testing.T) {
 }
 
 func TestStatus(t *testing.T) {
-	s := start(t, "127.0.0.1:0")
+	s := start(t)
 	link, err := mqttlink.New(mqttlink.Config{
 		Endpoint: mqttlink.Endpoint{URL: "mqtt://" + s.Addr().String(), ClientID: "gw-7"}, StatusTopic: status,
 	})
@@ -232,7 +232,7 @@ func TestStatus(t *testing.T) {
 }
 
 func TestASessionEndsWithItsConnection(t *testing.T) {
-	s := start(t, "127.0.0.1:0")
+	s := start(t)
 	link, err := mqttlink.New(mqttlink.Config{Endpoint: mqttlink.Endpoint{URL: "mqtt://" + s.Addr().String(), ClientID: "gw-7"}})
 	if err != nil {
 		t.Fatal(err)
@@ -263,7 +263,7 @@ func TestASessionEndsWithItsConnection(t *testing.T) {
 }
 
 func TestTheServerSaysWhyItDisconnects(t *testing.T) {
-	s := start(t, "127.0.0.1:0")
+	s := start(t)
 	s.mu.Lock()
 	s.cut = 1
 	s.mu.Unlock()

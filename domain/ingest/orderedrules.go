@@ -255,7 +255,7 @@ func appendOnce(ctx context.Context, log eventlog.Log, id eventlog.StreamID, e e
 	return Ref{id, app.Revision}, err
 }
 
-func (r *orderedRules) appended(*source, eventlog.Revision) {}
+func (r *orderedRules) appended() {}
 
 func (r *orderedRules) remember(seq uint64, f fingerprint) {
 	r.recent[seq%recentNumbers] = recent{seq, f}

@@ -45,8 +45,8 @@ type rules interface {
 	// decide appends the item's events to s.events, as if those before them
 	// were in the log, and says what becomes of it.
 	decide(ctx context.Context, s *source, it *item) (fate, error)
-	// appended tells that s.events are in the log from revision first on.
-	appended(s *source, first eventlog.Revision)
+	// appended tells that what was decided is in the log.
+	appended()
 }
 
 // fate is what becomes of one item once the batch's events are in the log.
@@ -151,9 +151,7 @@ func (s *source) batch(items []item) int {
 			s.fail(items[:limit], err)
 			return limit
 		default:
-			// The outcome is not known: reading the stream again tells, and
-			// what is there already will be found to be duplicates.
-			s.loaded = false
+			s.loaded = false // a read failed, or a device could not be registered
 			s.g.counters.Retries.Add(1)
 			s.pause()
 		}
@@ -195,11 +193,11 @@ func (s *source) try(items []item) (int, error) {
 		s.loaded = true
 	}
 	s.events, s.fates = s.events[:0], s.fates[:0]
-	bytes := 0
+	size := 0
 	for i := range items {
 		it := &items[i]
 		from := len(s.events)
-		if from > 0 && bytes+len(it.event.data)+s.overhead() > appendBytes {
+		if from > 0 && size+len(it.event.data)+s.overhead() > appendBytes {
 			break
 		}
 		f, err := s.rules.decide(ctx, s, it)
@@ -208,7 +206,7 @@ func (s *source) try(items []item) (int, error) {
 		}
 		s.fates = append(s.fates, f)
 		for _, e := range s.events[from:] {
-			bytes += len(e.Data) + s.overhead()
+			size += len(e.Data) + s.overhead()
 		}
 	}
 	if err := s.append(ctx); err != nil {
@@ -239,18 +237,26 @@ func (s *source) side(it *item, ev eventlog.Event) (body, error) {
 	return b, nil
 }
 
+// append makes the batch durable. What the log could not take, or may have
+// taken, is tried again with the same ids at the same place, so that it is there
+// once; only a log that says no for good, or Close, ends that.
 func (s *source) append(ctx context.Context) error {
 	if len(s.events) == 0 {
 		return nil
 	}
-	first := s.at.Next()
-	app, err := s.g.log.Append(ctx, s.stream, s.at, s.events...)
-	if err != nil {
-		return err
+	for {
+		app, err := s.g.log.Append(ctx, s.stream, s.at, s.events...)
+		if err == nil {
+			s.at = eventlog.At(app.Revision)
+			s.rules.appended()
+			return nil
+		}
+		if errors.Is(err, eventlog.ErrConflict) || !passing(err) || s.g.ctx.Err() != nil {
+			return err
+		}
+		s.g.counters.Retries.Add(1)
+		s.pause()
 	}
-	s.at = eventlog.At(app.Revision)
-	s.rules.appended(s, first)
-	return nil
 }
 
 // answer tells every item's sender, in order.

@@ -84,7 +84,7 @@ func (deadLetterRules) decide(_ context.Context, s *source, it *item) (fate, err
 	return fate{outcome: Outcome{Ack: true}, event: s.add(it.event), refused: true, count: countDeadLetter}, nil
 }
 
-func (deadLetterRules) appended(*source, eventlog.Revision) {}
+func (deadLetterRules) appended() {}
 
 // statusRules pass status messages to the device's own decider.
 type statusRules struct{}
@@ -101,4 +101,4 @@ func (statusRules) decide(ctx context.Context, s *source, it *item) (fate, error
 	return fate{outcome: Outcome{Ack: true}, event: -1, count: func(c *Counters, _ *item) { c.Status.Add(1) }}, nil
 }
 
-func (statusRules) appended(*source, eventlog.Revision) {}
+func (statusRules) appended() {}

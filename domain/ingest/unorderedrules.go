@@ -437,4 +437,4 @@ func (u counted) count(c *Counters, it *item) {
 	}
 }
 
-func (r *unorderedRules) appended(*source, eventlog.Revision) { r.pending = r.pending[:0] }
+func (r *unorderedRules) appended() { r.pending = r.pending[:0] }

@@ -79,7 +79,9 @@ func (r *run) once(ctx context.Context) (err error) {
 	r.judges = make([]*judge.Judge, len(r.Tags))
 	r.native = make([]heard, len(r.Tags))
 	for i, t := range r.Tags {
-		r.judges[i] = judge.New(t.Limits, now)
+		limits := t.Limits
+		limits.Over = max(limits.Over, t.Every)
+		r.judges[i] = judge.New(limits, now)
 	}
 	if r.Reporting != nil {
 		return acquire.Listen(ctx, r.Reporting, len(r.Tags), listenTick, r.Retry, r.log, r.hear)

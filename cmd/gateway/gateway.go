@@ -61,6 +61,15 @@ func Open(ctx context.Context, c Config, dir string, log *slog.Logger) (*Gateway
 	return g, nil
 }
 
+// Run opens the gateway of c in dir, runs it until ctx ends, and closes it.
+func Run(ctx context.Context, c Config, dir string, log *slog.Logger) error {
+	g, err := Open(ctx, c, dir, log)
+	if err != nil {
+		return err
+	}
+	return errors.Join(g.Run(ctx), g.Close())
+}
+
 // Run polls, keeps and delivers until ctx ends, or until the outbox fails: a
 // gateway that cannot keep what it reads has to say so by ending.
 func (g *Gateway) Run(ctx context.Context) error {

@@ -39,6 +39,10 @@ type Limits struct {
 	Frozen  time.Duration // a live signal does not keep the same bits for this long
 	Stale   time.Duration // a source that speaks by itself is heard at least this often
 	MaxRate float64       // the fastest the process can move, in units per second
+	// Over is the shortest time that a rate is taken over, the period of the
+	// tag: of two readings that a delay has pushed together, noise alone makes a
+	// rate without bounds.
+	Over time.Duration
 }
 
 // A Range is low..high, both within it.
@@ -50,8 +54,8 @@ func (l Limits) Check() error {
 	if r := l.EURange; r != nil && (!(r.High > r.Low) || math.IsInf(r.High-r.Low, 0)) {
 		errs = append(errs, fmt.Errorf("range [%v, %v], expected finite low < high: %w", r.Low, r.High, ErrBadLimits))
 	}
-	if l.Frozen < 0 || l.Stale < 0 {
-		errs = append(errs, fmt.Errorf("frozen %v and stale %v, expected durations from 0: %w", l.Frozen, l.Stale, ErrBadLimits))
+	if l.Frozen < 0 || l.Stale < 0 || l.Over < 0 {
+		errs = append(errs, fmt.Errorf("frozen %v, stale %v and over %v, expected durations from 0: %w", l.Frozen, l.Stale, l.Over, ErrBadLimits))
 	}
 	if !(l.MaxRate >= 0) || math.IsInf(l.MaxRate, 1) {
 		errs = append(errs, fmt.Errorf("max rate %v, expected a finite number from 0: %w", l.MaxRate, ErrBadLimits))
@@ -140,7 +144,7 @@ func (j *Judge) tooFast(x float64, at time.Time) bool {
 		return false
 	}
 	if !j.steadyAt.IsZero() {
-		seconds := at.Sub(j.steadyAt).Seconds()
+		seconds := max(at.Sub(j.steadyAt), j.limits.Over).Seconds()
 		if math.Abs(x-j.steady) > float64(j.limits.MaxRate*max(seconds, 0)) {
 			return true
 		}

@@ -52,6 +52,9 @@ func TestJudge(t *testing.T) {
 		{"a step is believed once the process could have made it", quality.Limits{MaxRate: 2}, []reading{
 			{0, 10, 0, 0}, {1, 15, 0, fast}, {2, 15, 0, fast}, {3, 15, 0, 0}, {4, 15, 0, 0},
 		}},
+		{"readings that a delay pushed together have no rate of their own", quality.Limits{MaxRate: 2, Over: time.Second}, []reading{
+			{0, 10, 0, 0}, {1, 10.1, 0, 0}, {1.001, 9.9, 0, 0}, {1.002, 12, 0, fast}, {2, 11.8, 0, 0},
+		}},
 		{"after a failure any value is a beginning", quality.Limits{MaxRate: 2}, []reading{{0, 10, 0, 0}, {1, 0, bad, bad}, {2, 90, 0, 0}, {3, 10, 0, fast}}},
 		{"what came as uncertain keeps its reason", inRange, []reading{{0, 150, codes.UncertainSubstituteValue, codes.UncertainSubstituteValue}}},
 		{"what came as bad keeps its reason", inRange, []reading{{0, 50, codes.BadNoCommunication, codes.BadNoCommunication}}},
@@ -117,6 +120,7 @@ func TestLimitsThatNoTagCouldUse(t *testing.T) {
 		{EURange: &quality.Range{Low: 0, High: math.Inf(1)}},
 		{Frozen: -1},
 		{Stale: -1},
+		{Over: -1},
 		{MaxRate: -1},
 		{MaxRate: math.NaN()},
 	} {

@@ -48,7 +48,8 @@ type Ingester struct {
 	counters Counters
 	seed     maphash.Seed // of hashes that only this process compares
 	uplinks  sync.Pool    // of *Uplink
-	arrivals arrivals     // tells messages without identity apart
+	depth    depth
+	arrivals arrivals // tells messages without identity apart
 
 	ctx     context.Context // ends with Close
 	stop    context.CancelFunc
@@ -101,7 +102,7 @@ func New(log eventlog.Log, read Reader, cfg Config) *Ingester {
 	g := &Ingester{
 		log: log, read: read, cfg: cfg, seed: maphash.MakeSeed(),
 		devices: eventlog.NewHandler(log, device.Decider, keptDevices),
-		sources: map[key]*source{}, known: map[string]struct{}{},
+		sources: map[key]*source{}, known: map[string]struct{}{}, depth: depth{windowEvents, shallowEvents},
 	}
 	g.uplinks.New = func() any { return new(Uplink) }
 	g.ctx, g.stop = context.WithCancel(context.Background())

@@ -23,6 +23,8 @@ type plant struct {
 	log eventlog.Log
 	g   *ingest.Ingester
 	cfg ingest.Config
+	// whole and shallow, if set, are the depth of the windows.
+	whole, shallow int
 
 	// mu guards now, which the log reads too.
 	mu  sync.Mutex
@@ -41,7 +43,12 @@ func newPlant(tb fataler) *plant {
 	return p
 }
 
-func (p *plant) start() { p.g = ingest.New(p.log, wire.NewReader(wire.Config{}), p.cfg) }
+func (p *plant) start() {
+	p.g = ingest.New(p.log, wire.NewReader(wire.Config{}), p.cfg)
+	if p.whole > 0 {
+		p.g.SetDepth(p.whole, p.shallow)
+	}
+}
 
 // restart forgets everything but the log.
 func (p *plant) restart() {

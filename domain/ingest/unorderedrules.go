@@ -31,6 +31,9 @@ const (
 	blockEvents = 64
 )
 
+// depth is how many events are remembered of a source; tests make it small.
+type depth struct{ whole, shallow int }
+
 // unorderedRules put the rules of unordered and the window of msg_ids around
 // their stream.
 type unorderedRules struct {
@@ -63,7 +66,7 @@ type known struct {
 func (r *unorderedRules) load(ctx context.Context, s *source) error {
 	deepUntil := r.deepUntil
 	*r = unorderedRules{exact: true, deepUntil: deepUntil}
-	records, err := readBack(ctx, s, eventlog.LastRevision, shallowEvents, time.Time{})
+	records, err := readBack(ctx, s, eventlog.LastRevision, s.g.depth.shallow, time.Time{})
 	if err != nil {
 		return err
 	}
@@ -170,10 +173,10 @@ func (r *unorderedRules) push(s *source, msgID string, times block) {
 }
 
 // trim forgets what is older than must be remembered.
-func (r *unorderedRules) trim(now time.Time) {
-	limit := shallowEvents
+func (r *unorderedRules) trim(s *source, now time.Time) {
+	limit := s.g.depth.shallow
 	if now.Before(r.deepUntil) {
-		limit = windowEvents
+		limit = s.g.depth.whole
 	}
 	for r.win.len() > limit {
 		r.before.add(r.blocks[0]) // a little early: a block is dropped one by one
@@ -181,7 +184,7 @@ func (r *unorderedRules) trim(now time.Time) {
 		if r.win.from%blockEvents == 0 {
 			r.blocks = slices.Delete(r.blocks, 0, 1)
 		}
-		r.whole = r.whole && limit == windowEvents
+		r.whole = r.whole && limit == s.g.depth.whole
 	}
 	r.win.shrink()
 }
@@ -191,10 +194,10 @@ func (r *unorderedRules) deepen(ctx context.Context, s *source, now time.Time) e
 	s.g.counters.Deep.Add(1)
 	r.deepUntil = now.Add(deepFor)
 	r.whole = true
-	if r.win.len() >= windowEvents {
+	if r.win.len() >= s.g.depth.whole {
 		return nil
 	}
-	records, err := readBack(ctx, s, r.win.from-1, windowEvents-r.win.len(), now.Add(-windowAge))
+	records, err := readBack(ctx, s, r.win.from-1, s.g.depth.whole-r.win.len(), now.Add(-windowAge))
 	if err != nil {
 		return err // the stream will be loaded anew
 	}
@@ -240,7 +243,7 @@ func (r *unorderedRules) proven(it *item) bool {
 func (r *unorderedRules) decide(ctx context.Context, s *source, it *item) (fate, error) {
 	if len(s.events) == 0 {
 		r.pending = r.pending[:0]
-		r.trim(it.message.Arrived)
+		r.trim(s, it.message.Arrived)
 	}
 	if err := s.register(ctx, it); err != nil {
 		return fate{}, err

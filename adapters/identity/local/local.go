@@ -90,6 +90,19 @@ func (p *People) Identify(ctx context.Context, name string) (string, error) {
 	return subject, nil
 }
 
+// Known returns the subject of a name that is registered already, and registers
+// nothing: asking who one is leaves no trace.
+func (p *People) Known(name string) (subject string, ok bool) {
+	name, err := access.CheckName(name)
+	if err != nil {
+		return "", false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	subject, ok = p.byName[name]
+	return subject, ok
+}
+
 // Forget destroys every key of a subject. What was sealed with them is
 // unreadable from then on; the events, and all hashes over them, stay.
 func (p *People) Forget(subject string) error {

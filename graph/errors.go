@@ -14,6 +14,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/errcode"
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
+	"github.com/twinlog/twinlog/domain/access"
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/graph/fault"
@@ -55,7 +56,7 @@ func Codes() []Code {
 		{"RATE_LIMITED", true, "Too much at once from one connection.", "Wait for an answer before the next question.", []error{fault.ErrRateLimited}},
 		{"BAD_INPUT", false, "Arguments that can't be meant; problems lists all of them.", "Correct them.", []error{
 			fault.ErrBadInput, eventlog.ErrBadEvent, eventlog.ErrTooLarge, eventlog.ErrBadPosition, eventlog.ErrNotCanonical,
-			asset.ErrBadName, asset.ErrBadTime, asset.ErrBadClass, asset.ErrBadPatch, asset.ErrBadPoint,
+			access.ErrBadName, asset.ErrBadName, asset.ErrBadTime, asset.ErrBadClass, asset.ErrBadPatch, asset.ErrBadPoint,
 		}},
 		{"CONFLICT", false, "Somebody else was faster: the thing is not at ifRevision any more.", "Read it again, and decide again.", []error{eventlog.ErrMoved, eventlog.ErrConflict}},
 		{"DUPLICATE_NAME", false, "A sibling has this name already.", "Choose another name.", []error{asset.ErrDuplicate}},
@@ -123,8 +124,7 @@ func (h *Handler) present(ctx context.Context, err error) *gqlerror.Error {
 
 func extensions(code Code, err error) map[string]any {
 	x := map[string]any{"code": code.Code, "retryable": code.Retryable}
-	var placed *fault.Placed
-	if errors.As(err, &placed) {
+	if placed, ok := errors.AsType[*fault.Placed](err); ok {
 		x["position"] = placed.Position.String()
 	}
 	if problems := problemsOf(err); len(problems) > 0 {
@@ -136,16 +136,13 @@ func extensions(code Code, err error) map[string]any {
 // problemsOf says what is wrong where: as the graph found it, or from what the
 // domain says, one problem for each of the errors that it joined.
 func problemsOf(err error) []fault.Problem {
-	var in *fault.Input
-	if errors.As(err, &in) {
+	if in, ok := errors.AsType[*fault.Input](err); ok {
 		return in.Problems
 	}
-	var coded *fault.Coded
-	if errors.As(err, &coded) {
+	if coded, ok := errors.AsType[*fault.Coded](err); ok {
 		return coded.Problems
 	}
-	var moved *eventlog.MovedError
-	if errors.As(err, &moved) {
+	if moved, ok := errors.AsType[*eventlog.MovedError](err); ok {
 		return []fault.Problem{{
 			Path:  []string{"input", "ifRevision"},
 			Given: strconv.FormatUint(uint64(moved.Given), 10), Expected: strconv.FormatUint(uint64(moved.Actual), 10),
@@ -168,9 +165,16 @@ var where = []struct {
 	sentinel error
 	field    string
 }{
-	{asset.ErrBadName, "name"}, {asset.ErrDuplicate, "name"}, {asset.ErrBadTime, "effective"}, {asset.ErrNotThen, "effective"},
-	{asset.ErrBadClass, "tags"}, {asset.ErrNoClass, "class"}, {asset.ErrBadPatch, "patch"}, {asset.ErrBadPoint, "signal"},
-	{asset.ErrLevel, "level"}, {asset.ErrNoTag, "tag"},
+	{asset.ErrBadName, "name"},
+	{asset.ErrDuplicate, "name"},
+	{asset.ErrBadTime, "effective"},
+	{asset.ErrNotThen, "effective"},
+	{asset.ErrBadClass, "tags"},
+	{asset.ErrNoClass, "class"},
+	{asset.ErrBadPatch, "patch"},
+	{asset.ErrBadPoint, "signal"},
+	{asset.ErrLevel, "level"},
+	{asset.ErrNoTag, "tag"},
 }
 
 // leaves takes joined errors apart.

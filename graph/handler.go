@@ -2,9 +2,11 @@ package graph
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -93,10 +95,11 @@ func NewHandler(c Config) (*Handler, error) {
 func (h *Handler) Counters() *Counters { return &h.count }
 
 // slow notes that a subscriber was closed because it did not read. It can't be
-// told; the position is for whoever looks for it.
+// told; the position is for whoever looks for it. Any other failed write means
+// that the subscriber went away by itself.
 func (h *Handler) slow(ctx context.Context, transport string, at *eventlog.Position, err error) {
-	if context.Cause(ctx) != nil {
-		return // it went away by itself
+	if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, os.ErrDeadlineExceeded) {
+		return
 	}
 	h.count.SlowConsumers.Add(1)
 	var position eventlog.Position

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -32,6 +33,11 @@ type people struct{}
 func (people) Identify(_ context.Context, name string) (string, error) {
 	sum := sha256.Sum256([]byte(name))
 	return "p-" + hex.EncodeToString(sum[:8]), nil
+}
+
+func (p people) Known(name string) (string, bool) {
+	subject, _ := p.Identify(context.Background(), name)
+	return subject, name != ""
 }
 
 func (people) Seal(_ context.Context, subject, field, text string) (eventlog.Sealed, error) {
@@ -57,7 +63,25 @@ type site struct {
 	log      eventlog.Log
 	handler  *graph.Handler
 	operator string
-	logged   *bytes.Buffer
+	logged   *notebook
+}
+
+// notebook is a log that may be read while it is written.
+type notebook struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (n *notebook) Write(b []byte) (int, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buf.Write(b)
+}
+
+func (n *notebook) String() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.buf.String()
 }
 
 // bare serves a log without read models.
@@ -72,7 +96,7 @@ func bare(t testing.TB, limits graph.Limits) *site {
 
 func serve(t testing.TB, r *graph.Resolver, limits graph.Limits) *site {
 	t.Helper()
-	logged := &bytes.Buffer{}
+	logged := &notebook{}
 	h, err := graph.NewHandler(graph.Config{
 		Resolver: r, Limits: limits, Origins: []string{"https://scada.example"},
 		Log: slog.New(slog.NewTextHandler(logged, nil)),
@@ -202,4 +226,17 @@ func (s *site) take(stream string, n int, texts ...string) eventlog.Appended {
 		s.t.Fatal(err)
 	}
 	return done
+}
+
+func plantID(kind byte, origin, id string) string {
+	return plant.GlobalID(plant.Kind(kind), origin, id)
+}
+
+func ownID(t testing.TB, global string) string {
+	t.Helper()
+	_, _, id, ok := plant.ParseGlobalID(global)
+	if !ok {
+		t.Fatalf("%q is no global id", global)
+	}
+	return id
 }

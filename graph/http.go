@@ -92,8 +92,7 @@ func (h *Handler) readParams(w http.ResponseWriter, r *http.Request) (list []*gr
 	}
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.limits.Body))
 	if err != nil {
-		var large *http.MaxBytesError
-		if errors.As(err, &large) {
+		if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, false, http.StatusRequestEntityTooLarge,
 				fmt.Errorf("body: expected up to %d bytes: %w", large.Limit, fault.ErrTooComplex)
 		}
@@ -138,8 +137,10 @@ func bodyParams(body []byte) (*graphql.RawParams, error) {
 		given          json.RawMessage
 		into           any
 	}{
-		{"query", "text", in.Query, &p.Query}, {"operationName", "text", in.OperationName, &p.OperationName},
-		{"variables", "an object", in.Variables, &p.Variables}, {"extensions", "an object", in.Extensions, &p.Extensions},
+		{"query", "text", in.Query, &p.Query},
+		{"operationName", "text", in.OperationName, &p.OperationName},
+		{"variables", "an object", in.Variables, &p.Variables},
+		{"extensions", "an object", in.Extensions, &p.Extensions},
 	} {
 		if len(field.given) > 0 && decode(field.given, field.into) != nil {
 			bad.Add(field.path, string(field.given), field.expected)

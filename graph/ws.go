@@ -78,8 +78,7 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 
 	late := time.AfterFunc(h.limits.Init, s.closeIfSilent)
 	defer late.Stop()
-	s.ops.Add(1)
-	go s.keepAlive()
+	s.ops.Go(s.keepAlive)
 	s.read()
 	cancel()
 	s.ops.Wait()
@@ -99,7 +98,6 @@ func (s *socket) closeIfSilent() {
 
 // keepAlive finds out about readers that are gone without a word.
 func (s *socket) keepAlive() {
-	defer s.ops.Done()
 	tick := time.NewTicker(s.h.limits.Heartbeat)
 	defer tick.Stop()
 	for {
@@ -187,18 +185,16 @@ func (s *socket) subscribe(m wsMessage) (websocket.StatusCode, string) {
 	}
 	s.mu.Unlock()
 	if start {
-		s.ops.Add(1)
-		go func() {
-			defer s.ops.Done()
+		s.ops.Go(func() {
 			defer cancel()
 			s.run(ctx, m.ID, p)
-		}()
+		})
 		return 0, ""
 	}
 	cancel()
 	switch {
 	case !acked:
-		return wsUnauthorized, "Unauthorized"
+		return wsUnauthorized, "Unauthorized" //nolint:misspell // the protocol's word
 	case m.ID == "":
 		return wsInvalid, "subscribe: expected an id"
 	case taken:

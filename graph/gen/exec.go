@@ -3139,7 +3139,7 @@ type ProjectionStatus {
 }
 "Who is asking."
 type Viewer {
-  "Opaque; null where nobody said."
+  "Opaque; null where nobody said, or who said so has never done anything here."
   subject: ID
   kind: String!
   authMethods: [String!]!

@@ -177,7 +177,7 @@ type UpdateNameplateInput struct {
 
 // Who is asking.
 type Viewer struct {
-	// Opaque; null where nobody said.
+	// Opaque; null where nobody said, or who said so has never done anything here.
 	Subject     *string  `json:"subject,omitempty"`
 	Kind        string   `json:"kind"`
 	AuthMethods []string `json:"authMethods"`

@@ -59,8 +59,11 @@ var durationUnits = []struct {
 	time   bool // stands after the T
 	size   time.Duration
 }{
-	{'W', false, 7 * 24 * time.Hour}, {'D', false, 24 * time.Hour},
-	{'H', true, time.Hour}, {'M', true, time.Minute}, {'S', true, time.Second},
+	{'W', false, 7 * 24 * time.Hour},
+	{'D', false, 24 * time.Hour},
+	{'H', true, time.Hour},
+	{'M', true, time.Minute},
+	{'S', true, time.Second},
 }
 
 // ParseDuration reads ISO 8601 weeks, days, hours, minutes and seconds, each of

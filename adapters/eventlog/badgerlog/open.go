@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"os"
 	"path/filepath"
 	"strings"
@@ -108,7 +109,9 @@ func (l *Log) openOrigin(empty bool) (fresh bool, err error) {
 	path := filepath.Join(l.dir, originName)
 	b, err := os.ReadFile(path)
 	if err == nil {
-		l.origin = strings.TrimSpace(string(b))
+		if l.origin, err = parseOrigin(string(b)); err != nil {
+			return false, err
+		}
 		if l.cfg.Origin != "" && l.cfg.Origin != l.origin {
 			return false, fmt.Errorf("the log's origin is %q, expected %q", l.origin, l.cfg.Origin)
 		}
@@ -127,7 +130,7 @@ func (l *Log) openOrigin(empty bool) (fresh bool, err error) {
 		}
 		l.origin = hex.EncodeToString(random)
 	}
-	if err := eventlog.Stream("structure", l.origin).Check(); err != nil {
+	if err := eventlog.StreamID("structure-" + l.origin).Check(); err != nil {
 		return false, fmt.Errorf("origin %q: %w", l.origin, err)
 	}
 	// A HEAD without ORIGIN is of a creation that was cut short.
@@ -137,7 +140,21 @@ func (l *Log) openOrigin(empty bool) (fresh bool, err error) {
 	if l.head, err = createHead(filepath.Join(l.dir, headName)); err != nil {
 		return false, err
 	}
-	return true, writeDurably(path, []byte(l.origin+"\n"))
+	return true, writeDurably(path, []byte(originText(l.origin)))
+}
+
+// originText is the ORIGIN file: ids are derived from the name, so a flipped
+// bit in it must not pass.
+func originText(origin string) string {
+	return fmt.Sprintf("%s %08x\n", origin, crc32.Checksum([]byte(origin), castagnoli))
+}
+
+func parseOrigin(text string) (string, error) {
+	origin, _, _ := strings.Cut(text, " ")
+	if text != originText(origin) {
+		return "", fmt.Errorf("ORIGIN holds %.100q, expected a name and its checksum: %w", text, eventlog.ErrDamaged)
+	}
+	return origin, nil
 }
 
 // writeDurably makes a file appear whole or not at all.

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/klauspost/compress/s2"
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
@@ -29,23 +30,20 @@ type row struct {
 	data                   []byte
 }
 
-// decodePart reads a part in full. name says in errors which one it should be.
+// decodePart reads a part in full; want is its key.
 func decodePart(b []byte, want partKey) (*part, error) {
 	h, body, err := decodeHeader(b, want)
 	if err != nil {
 		return nil, err
 	}
 	if h.packed {
-		return nil, damagedPart(want, "packed in a way that this version does not know")
+		if body, err = unpack(body); err != nil {
+			return nil, damagedPart(want, err.Error())
+		}
 	}
 	p := &part{partHeader: h}
 	r := reader{b: body}
-	p.readStreams(&r)
-	next := make([]eventlog.Revision, len(p.streams))
-	for i := range p.streams {
-		id := r.bytes(uint64(r.byte()))
-		p.streams[i], next[i] = eventlog.StreamID(id), eventlog.Revision(r.uvarint())
-	}
+	next := p.readStreams(&r)
 	p.readTypes(&r)
 	p.readEnvelopes(&r)
 	p.readRows(&r, next)
@@ -55,7 +53,46 @@ func decodePart(b []byte, want partKey) (*part, error) {
 	return p, nil
 }
 
-func (p *part) readStreams(r *reader) { p.streams = make([]eventlog.StreamID, count(r, 2)) }
+// maxBody is more than a commit can hold: it bounds what a bad length can ask for.
+const maxBody = 64 << 20
+
+func unpack(packed []byte) ([]byte, error) {
+	n, err := s2.DecodedLen(packed)
+	if err != nil {
+		return nil, fmt.Errorf("does not unpack: %w", err)
+	}
+	if n > maxBody {
+		return nil, fmt.Errorf("says that it unpacks to %d bytes, expected at most %d", n, maxBody)
+	}
+	body, err := s2.Decode(make([]byte, n), packed)
+	if err != nil {
+		return nil, fmt.Errorf("does not unpack: %w", err)
+	}
+	return body, nil
+}
+
+// readStreams returns the revision of each stream's first row here. All names
+// share one string: a commit of a thousand devices has a thousand.
+func (p *part) readStreams(r *reader) (next []eventlog.Revision) {
+	n := count(r, 2)
+	p.streams, next = make([]eventlog.StreamID, n), make([]eventlog.Revision, n)
+	start, ends := r.b, make([]int, n)
+	lengths := make([]byte, n)
+	for i := range n {
+		lengths[i] = r.byte()
+		r.bytes(uint64(lengths[i]))
+		ends[i] = len(start) - len(r.b)
+		next[i] = eventlog.Revision(r.uvarint())
+	}
+	if r.bad {
+		return nil
+	}
+	all := string(start[:len(start)-len(r.b)])
+	for i := range n {
+		p.streams[i] = eventlog.StreamID(all[ends[i]-int(lengths[i]) : ends[i]])
+	}
+	return next
+}
 
 // count reads a number of things of at least size bytes each, so that a bad
 // number cannot ask for memory that the bytes do not back.

@@ -79,7 +79,10 @@ func (v *view) categories(at eventlog.Position, dir eventlog.Direction, e extent
 			break
 		}
 		r, err := v.at(true, pos)
-		if err != nil {
+		if err != nil && len(out.records) > 0 { // the next chunk meets err again
+			out.reached = out.records[len(out.records)-1].Position
+			return out, nil
+		} else if err != nil {
 			return chunk{}, err
 		}
 		if f.Passes(r.Stream, r.Type) {

@@ -26,10 +26,10 @@ func (l *Log) Read(ctx context.Context, id eventlog.StreamID, from eventlog.Revi
 		if n == 0 || dir == eventlog.Forwards && from != eventlog.LastRevision && uint64(from) >= n {
 			return
 		}
-		// The first chunk is small: most readers want the newest event, or know
-		// all but the last few.
-		rev, limit := eventlog.Revision(min(uint64(from), n-1)), 16
-		for left := remaining(rev, n, dir); left > 0; limit = chunkRecords {
+		// Chunks grow: many readers want only the newest event, or know all but
+		// the last few.
+		rev, limit := eventlog.Revision(min(uint64(from), n-1)), 1
+		for left := remaining(rev, n, dir); left > 0; limit = min(16*limit, chunkRecords) {
 			if err := ctx.Err(); err != nil {
 				fail(err)
 				return
@@ -93,7 +93,9 @@ func (l *Log) streamChunk(id eventlog.StreamID, rev eventlog.Revision, dir event
 		}
 		for len(out.records) < n && rev >= r.rev && rev <= r.lastRev() {
 			rec, err := v.at(other, r.pos+eventlog.Position(rev-r.rev))
-			if err != nil {
+			if err != nil && len(out.records) > 0 {
+				return out.records, nil // the next chunk meets err again
+			} else if err != nil {
 				return nil, err
 			}
 			if rec.Stream != id || rec.Revision != rev {
@@ -143,8 +145,9 @@ func (f *finder) run(rev eventlog.Revision) (r run, other bool, err error) {
 
 func (f *finder) onDisk(kind byte, rev eventlog.Revision) (run, bool, error) {
 	i := index(kind == streamKey)
-	if r, ok := findRun(f.runs[i], rev); ok {
-		return r, true, nil
+	if runs := f.runs[i]; len(runs) > 0 && runs[0].rev <= rev && rev <= runs[len(runs)-1].lastRev() {
+		r, ok := findRun(runs, rev) // what is not in this entry is of the other kind
+		return r, ok, nil
 	}
 	it := &f.its[i]
 	if *it == nil {

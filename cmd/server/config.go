@@ -1,0 +1,114 @@
+package server
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"net/url"
+	"strings"
+)
+
+// Config is everything a server can be told. The zero value of a field means
+// the default that its comment names.
+type Config struct {
+	HTTP     string // address of GraphQL, the console and metrics; 127.0.0.1:8080
+	MQTT     string // address of the embedded broker, 127.0.0.1:1883; or the URL of an external one, mqtt://host:1883
+	Data     string // data directory; must be given
+	Log      string // log backend; "badger", the embedded one
+	Operator string // who acts where a request names nobody; nobody
+	Insecure bool   // accept addresses beyond this machine although nobody is authenticated yet
+	Logger   *slog.Logger
+}
+
+// The defaults.
+const (
+	DefaultHTTP = "127.0.0.1:8080"
+	DefaultMQTT = "127.0.0.1:1883"
+	DefaultLog  = "badger"
+)
+
+// ErrConfig is returned for a configuration that cannot be run.
+var ErrConfig = errors.New("invalid configuration")
+
+// WithDefaults fills what was left out.
+func (c Config) WithDefaults() Config {
+	if c.HTTP == "" {
+		c.HTTP = DefaultHTTP
+	}
+	if c.MQTT == "" {
+		c.MQTT = DefaultMQTT
+	}
+	if c.Log == "" {
+		c.Log = DefaultLog
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Validate reports every fault at once, each with the value and what was
+// expected.
+func (c Config) Validate() error {
+	var faults []error
+	fault := func(key string, err error) {
+		if err != nil {
+			faults = append(faults, fmt.Errorf("%s: %w", key, err))
+		}
+	}
+	fault("http", CheckListen(c.HTTP, c.Insecure))
+	fault("mqtt", CheckMQTT(c.MQTT, c.Insecure))
+	fault("log", CheckLog(c.Log))
+	if c.Data == "" {
+		fault("data", errors.New("empty, expected a directory"))
+	}
+	if len(faults) > 0 {
+		return fmt.Errorf("%w: %w", ErrConfig, errors.Join(faults...))
+	}
+	return nil
+}
+
+// CheckListen says what is wrong with an address to listen on.
+func CheckListen(addr string, insecure bool) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil || port == "" {
+		return fmt.Errorf("%q, expected HOST:PORT such as 127.0.0.1:8080", addr)
+	}
+	if _, err := net.LookupPort("tcp", port); err != nil {
+		return fmt.Errorf("port %q, expected 0 to 65535", port)
+	}
+	if !loopback(host) && !insecure {
+		return fmt.Errorf("%q is reachable from other machines and nobody is authenticated yet; expected a loopback address, or --insecure if the network is trusted", addr)
+	}
+	return nil
+}
+
+// CheckMQTT says what is wrong with a broker address or URL.
+func CheckMQTT(addr string, insecure bool) error {
+	if !strings.Contains(addr, "://") {
+		return CheckListen(addr, insecure)
+	}
+	u, err := url.Parse(addr)
+	if err != nil || u.Host == "" || (u.Scheme != "mqtt" && u.Scheme != "mqtts") {
+		return fmt.Errorf("%q, expected HOST:PORT to listen on or mqtt://HOST:PORT of an external broker", addr)
+	}
+	return nil
+}
+
+// CheckLog says what is wrong with the name of a log backend.
+func CheckLog(log string) error {
+	if log != DefaultLog {
+		return fmt.Errorf("%q, expected badger", log)
+	}
+	return nil
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}

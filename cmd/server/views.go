@@ -1,0 +1,27 @@
+package server
+
+import (
+	"github.com/twinlog/twinlog/projections"
+	"github.com/twinlog/twinlog/projections/assets"
+	"github.com/twinlog/twinlog/projections/audit"
+	"github.com/twinlog/twinlog/projections/devices"
+	"github.com/twinlog/twinlog/projections/history"
+	"github.com/twinlog/twinlog/projections/twins"
+)
+
+// views are the read models of a server.
+type views struct {
+	assets  *assets.Projection
+	devices *devices.Projection
+	audit   *audit.Projection
+	twins   *twins.Projection
+	history *history.Projection
+}
+
+func newViews(rows projections.Store) views {
+	return views{assets: assets.New(), devices: devices.New(), audit: audit.New(), twins: twins.New(), history: history.New(rows)}
+}
+
+func (v views) folds() []projections.Fold {
+	return []projections.Fold{v.assets.Fold, v.devices.Fold, v.audit.Fold, v.twins.Fold, v.history}
+}

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -576,5 +577,64 @@ func TestManyPublishersAndASubscriber(t *testing.T) {
 func TestBadConfig(t *testing.T) {
 	if _, err := broker.Listen(t.Context(), broker.Config{Addr: "127.0.0.1:0"}); !errors.Is(err, broker.ErrBadConfig) {
 		t.Fatal(err)
+	}
+}
+
+// TestCommandsUnderLoad: four goroutines publish at QoS 1 to one subscriber that
+// acknowledges. With mochi's own send quota this stands still within a second:
+// its reader and a publisher wait for each other in Inflight.NextImmediate.
+func TestCommandsUnderLoad(t *testing.T) {
+	const topic = "acme/site/area/line/pump/P-1/commands/01"
+	b := start(t, broker.Config{Handler: atOnce})
+	receiveMaximum := []byte{0x21, 0xff, 0xff} // without it mochi has no quota
+	sub := dial(t, b.Addr().String(), hello{id: "P-1", version: 5, clean: true, props: receiveMaximum})
+	sub.subscribe(1, 1, topic)
+	var sent, acked atomic.Int64
+	go func() {
+		for {
+			p, err := sub.tryRead(20 * time.Second)
+			if err != nil {
+				return
+			}
+			if p.kind == publish {
+				_, id := cutString(p.body)
+				if _, err := sub.conn.Write([]byte{0x40, 2, id[0], id[1]}); err != nil {
+					return
+				}
+				acked.Add(1)
+			}
+		}
+	}()
+	end := time.Now().Add(min(budget.For(t)/4, 2*time.Second))
+	done := make(chan error, 4)
+	for range 4 {
+		go func() {
+			for time.Now().Before(end) {
+				if sent.Load()-acked.Load() > 32 {
+					time.Sleep(20 * time.Microsecond)
+					continue
+				}
+				sent.Add(1)
+				if err := b.Publish(topic, []byte("open"), 1, false); err != nil {
+					done <- err
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 4 {
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+		case <-time.After(20 * time.Second):
+			panic("the publishers stand still") // Run can't return either
+		}
+	}
+	t.Logf("%d acknowledged, %d dropped", acked.Load(), b.Stats().Dropped)
+	if acked.Load() == 0 {
+		t.Fatal("nothing was acknowledged")
 	}
 }

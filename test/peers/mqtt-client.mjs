@@ -21,6 +21,6 @@ const [{ qos: granted }] = await client.subscribeAsync(topic, { qos: 1 })
 const acks = await Promise.all(
   Array.from({ length: Number(messages) }, (_, n) => client.publishAsync(topic, String(n), { qos: n % 3 })),
 )
-await Promise.race([all, new Promise((resolve) => setTimeout(resolve, 5000))])
+await Promise.race([all, new Promise((resolve) => setTimeout(resolve, 5000).unref())])
 await client.endAsync()
 console.log(JSON.stringify({ acked: acks.length, granted, received }))

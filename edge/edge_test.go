@@ -1,6 +1,7 @@
 package edge_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -301,6 +302,65 @@ func TestStale(t *testing.T) {
 		want := []string{"0 P-1 flow=1/Good", "6 P-1 flow=null/BadNoCommunication", "9.5 P-1 flow=1/Good"}
 		if diff := cmp.Diff(want, s.said()); diff != "" {
 			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestTheSameMeasurementAgainIsSilence: a server that goes on answering with
+// what it had long ago has not been heard of.
+func TestTheSameMeasurementAgainIsSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := polled{read: func(second, _ int) acquire.Reading {
+			r := good(1)
+			r.SourceTime = epoch().Add(time.Duration(min(second, 2)) * time.Second)
+			return r
+		}}
+		p := pump(edge.Pipeline{Polled: src})
+		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
+		p.Tags[0].Limits.Stale = 5 * time.Second
+		var s sink
+		run(t, &s, 12, p)
+		if diff := cmp.Diff([]string{"0 P-1 flow=1/Good", "8 P-1 flow=null/BadNoCommunication"}, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestEarliestTime: a scan that took several requests goes out under the time of
+// the first answer, device by device.
+func TestEarliestTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := polled{read: func(_, item int) acquire.Reading {
+			r := good(1)
+			r.At = epoch().Add([]time.Duration{300, 200, 100}[item] * time.Millisecond)
+			return r
+		}}
+		var s sink
+		run(t, &s, 0, pump(edge.Pipeline{Polled: src}))
+		if diff := cmp.Diff([]string{"0.1 P-1 flow=1/Good level=1/Good", "0.2 P-2 flow=1/Good"}, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestARefusalIsLoggedOnce each time it begins, and not at every scan.
+func TestARefusalIsLoggedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := pump(edge.Pipeline{Polled: polled{read: func(second, _ int) acquire.Reading { return good(float64(10 * second)) }}})
+		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
+		var log bytes.Buffer
+		s := sink{refuse: func(second int) bool { return second == 1 || second == 2 || second == 4 }}
+		g, err := edge.New(&s, slog.New(slog.NewTextHandler(&log, nil)), []edge.Pipeline{p})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
+		defer cancel()
+		if err := g.Run(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Run returned %v", err)
+		}
+		if n := strings.Count(log.String(), "messages not taken"); n != 2 {
+			t.Errorf("%d lines, want 2:\n%s", n, &log)
 		}
 	})
 }

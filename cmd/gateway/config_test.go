@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"errors"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -109,6 +110,26 @@ func TestParseFindsEveryFault(t *testing.T) {
 	}
 	if diff := cmp.Diff(string(want), err.Error()+"\n"); diff != "" {
 		t.Errorf("faults (-want +got):\n%s", diff)
+	}
+}
+
+// TestDocumentedConfiguration: what the manual shows is accepted.
+func TestDocumentedConfiguration(t *testing.T) {
+	text, err := os.ReadFile("../../docs/protocols/modbus.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, ok := strings.Cut(string(text), "```yaml\n")
+	example, _, ended := strings.Cut(example, "```\n")
+	if !ok || !ended {
+		t.Fatal("the manual has no example")
+	}
+	c, err := gateway.Parse("modbus.md", []byte(example))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(c.Sources) != 1 || len(c.Sources[0].Tags) != 3 {
+		t.Errorf("got %+v", c)
 	}
 }
 

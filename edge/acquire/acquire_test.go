@@ -92,8 +92,14 @@ func TestPollKeepsItsGrid(t *testing.T) {
 		heard := poll(t, m, []acquire.Group{{Every: time.Second, Items: []int{0, 1}}, {Every: 2500 * time.Millisecond, Items: []int{2}}}, acquire.Retry{}, 5100*time.Millisecond)
 		ms := time.Millisecond
 		want := []visit{
-			{0, []int{0, 1}}, {130 * ms, []int{2}}, {1000 * ms, []int{0, 1}}, {2000 * ms, []int{0, 1}}, {2500 * ms, []int{2}},
-			{3000 * ms, []int{0, 1}}, {4000 * ms, []int{0, 1}}, {5000 * ms, []int{0, 1}},
+			{0, []int{0, 1}},
+			{130 * ms, []int{2}},
+			{1000 * ms, []int{0, 1}},
+			{2000 * ms, []int{0, 1}},
+			{2500 * ms, []int{2}},
+			{3000 * ms, []int{0, 1}},
+			{4000 * ms, []int{0, 1}},
+			{5000 * ms, []int{0, 1}},
 		}
 		// Reading takes a while, and yet no visit drifts.
 		if diff := cmp.Diff(want, m.visits); diff != "" {

@@ -68,7 +68,7 @@ func listenOnce(ctx context.Context, src Reporting, tick time.Duration, hear fun
 		}
 		if err := hear(ctx, scan); err != nil {
 			cancel()
-			<-done
+			<-done //nolint:errcheck // the session ended because we did it
 			return heard, ends{own: err}
 		}
 	}

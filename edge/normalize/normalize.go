@@ -107,7 +107,7 @@ func (s Scale) Apply(raw telemetry.Value) (telemetry.Value, quality.Code) {
 		return s.value(float64(x*s.factor) + s.offset)
 	case current:
 	}
-	// Rounded to a nanoampere, or 3600 µA times 0.001 might miss 3.6 by a bit.
+	// Rounded to a nanoampere: 35000 times 0.0006 is 21 and misses it by a bit.
 	mA := math.Round((float64(x*s.factor)+s.offset)*1e6) / 1e6
 	v, code := s.value(float64((mA-4)/16*(s.high-s.low)) + s.low)
 	rising := s.high > s.low
@@ -159,7 +159,7 @@ func number(v telemetry.Value) (float64, bool) {
 func round(x float64, decimals int) float64 {
 	p := math.Pow10(decimals)
 	if r := math.Round(x * p); math.Abs(r) < 1<<53 {
-		return r / p
+		return r/p + 0 // without the sign that -0.04 leaves on its zero
 	}
 	return x
 }

@@ -63,6 +63,15 @@ func TestLoop(t *testing.T) {
 	}
 }
 
+// TestLoopLimitsAreDecimal: 35000 times 0.0006 is 21 mA, the failure signal, and
+// in binary a little less, which would be a measurement.
+func TestLoopLimitsAreDecimal(t *testing.T) {
+	loop := must(normalize.Current(0.0006, 0, 0, 200))
+	if v, code := loop.Apply(integer(35000)); code != quality.BadSensorFailure {
+		t.Errorf("21 mA is %v, %v; want BadSensorFailure", math.Float64frombits(v.Bits), code)
+	}
+}
+
 func TestInvertedLoop(t *testing.T) {
 	loop := must(normalize.Current(1, 0, 100, 0)) // 4 mA is 100 %, 20 mA is 0 %
 	if v, code := loop.Apply(float(8)); v != float(75) || code != quality.Good {
@@ -87,7 +96,7 @@ func TestLinear(t *testing.T) {
 	}{
 		{"a scaled count", must(normalize.Linear(0.1, -40)), integer(655), float(25.5), quality.Good},
 		{"a count that is not scaled stays a count", must(normalize.Linear(1, 0)), integer(math.MaxInt64), integer(math.MaxInt64), quality.Good},
-		{"the zero scale", normalize.Scale{}, float(-0.0), float(-0.0), quality.Good},
+		{"the zero scale", normalize.Scale{}, float(math.Copysign(0, -1)), float(math.Copysign(0, -1)), quality.Good},
 		{"a bit is not scaled", must(normalize.Linear(10, 1)), telemetry.Value{Kind: telemetry.Bool, Bits: 1}, telemetry.Value{Kind: telemetry.Bool, Bits: 1}, quality.Good},
 		{"a text is not scaled", must(normalize.Linear(10, 1)), telemetry.Value{Kind: telemetry.String, Str: "x"}, telemetry.Value{Kind: telemetry.String, Str: "x"}, quality.Good},
 		{"a number that is none", normalize.Scale{}, float(math.NaN()), telemetry.Value{}, quality.BadSensorFailure},
@@ -95,6 +104,7 @@ func TestLinear(t *testing.T) {
 		{"a scale that leaves float64", must(normalize.Linear(1e300, 0)), float(1e300), telemetry.Value{}, quality.BadConfigurationError},
 		{"decimals", must(must(normalize.Linear(0.001, 0)).Rounded(2)), integer(72436), float(72.44), quality.Good},
 		{"decimals of a float32", must(normalize.Scale{}.Rounded(1)), float(float64(float32(72.4))), float(72.4), quality.Good},
+		{"decimals leave no sign on a zero", must(normalize.Scale{}.Rounded(1)), float(-0.04), float(0), quality.Good},
 		{"decimals do not make a count a float", must(normalize.Scale{}.Rounded(1)), integer(7), integer(7), quality.Good},
 		{"a number too large for decimals", must(normalize.Scale{}.Rounded(6)), float(1e300), float(1e300), quality.Good},
 	} {

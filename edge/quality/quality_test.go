@@ -97,8 +97,14 @@ func TestOverdue(t *testing.T) {
 		heard  bool
 		want   bool
 	}{
-		{second: 5}, {second: 6, want: true}, {second: 7}, {second: 60},
-		{second: 61, heard: true}, {second: 66}, {second: 67, want: true}, {second: 68},
+		{second: 5},
+		{second: 6, want: true},
+		{second: 7},
+		{second: 60},
+		{second: 61, heard: true},
+		{second: 66},
+		{second: 67, want: true},
+		{second: 68},
 	} {
 		if tt.heard {
 			j.Heard(at(tt.second))

@@ -45,6 +45,19 @@ func (h *Handler[S, C]) Look(ctx context.Context, id StreamID, f func(S, Expecte
 	return nil
 }
 
+// Find returns the revision of the first event of a command that was executed
+// with this key before, if it was.
+func (h *Handler[S, C]) Find(ctx context.Context, id StreamID, key Key) (Revision, bool, error) {
+	e := h.entry(id)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if err := h.catchUp(ctx, e); err != nil {
+		return 0, false, err
+	}
+	rev, ok := e.seen[key.Event(0)]
+	return rev, ok, nil
+}
+
 // ExecuteAll executes many commands on one stream in order, each decided after
 // the ones before it, with as few appends as MaxAppendBytes allows. One that is
 // refused does not hold up the others. An error means that the rest was not

@@ -14,7 +14,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrNotCanonical: a value that RFC 8785 (JSON Canonicalization Scheme) has no
+// ErrNotCanonical is returned for a value that RFC 8785 (JSON Canonicalization Scheme) has no
 // form for, or that would not survive it.
 var ErrNotCanonical = errors.New("no canonical JSON form")
 

@@ -27,10 +27,11 @@ import (
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-// ErrLocked: another process has the log open.
+// ErrLocked is returned when another process has the log open.
 var ErrLocked = errors.New("log is in use by another process")
 
 // Config says how a log is kept. The zero Config is a good one.

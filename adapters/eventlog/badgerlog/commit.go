@@ -4,9 +4,11 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
+
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
@@ -299,9 +301,7 @@ func (l *Log) publish() {
 	if c.parts[1] != nil {
 		l.end.other = c.next - 1
 	}
-	for id, n := range c.counts {
-		l.counts[id] = n
-	}
+	maps.Copy(l.counts, c.counts)
 	for id := range l.counts {
 		if len(l.counts) <= maxCounts {
 			break

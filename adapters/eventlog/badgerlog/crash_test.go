@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -247,12 +248,8 @@ func TestPowerCut(t *testing.T) {
 			acked[id] = ack{a.Revision, a.Last}
 		}
 		copyDir(t, dir, filepath.Join(copies, fmt.Sprint(i)))
-		now := map[eventlog.StreamID]ack{}
-		for id, a := range acked {
-			now[id] = a
-		}
 		head, _, _ := l.Head(t.Context())
-		held, ends = append(held, now), append(ends, head)
+		held, ends = append(held, maps.Clone(acked)), append(ends, head)
 	}
 	for i := range cuts {
 		for _, headOf := range []int{0, i, cuts - 1} {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"github.com/dgraph-io/badger/v4"
+
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 

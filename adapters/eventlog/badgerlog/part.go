@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/s2"
+
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 

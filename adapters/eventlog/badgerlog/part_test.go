@@ -10,8 +10,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/twinlog/twinlog/domain/eventlog"
 	"pgregory.net/rapid"
+
+	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
 func TestRunsRoundTrip(t *testing.T) {
@@ -53,7 +54,7 @@ func FuzzParseRuns(f *testing.F) {
 }
 
 // somePart builds a part that uses every flag of a row.
-func somePart(t testing.TB, n int, stamp eventlog.Stamp) ([]byte, partHeader, []eventlog.Record) {
+func somePart(n int, stamp eventlog.Stamp) ([]byte, partHeader, []eventlog.Record) {
 	b := newPartBuilder()
 	b.reset(101)
 	h := partHeader{
@@ -119,7 +120,7 @@ func TestPartRoundTrip(t *testing.T) {
 		eventlog.NewStamp(time.UnixMicro(1_700_000_000_000_000), eventlog.ClockState{State: "SYNCED", OffsetUS: -5}),
 	} {
 		for _, n := range []int{1, 2, 10, 500} {
-			raw, h, want := somePart(t, n, stamp)
+			raw, h, want := somePart(n, stamp)
 			decoded(t, raw, h, want)
 		}
 	}
@@ -127,7 +128,7 @@ func TestPartRoundTrip(t *testing.T) {
 
 // TestPartBitFlips: a part with any one bit flipped is refused.
 func TestPartBitFlips(t *testing.T) {
-	raw, h, _ := somePart(t, 12, eventlog.NewStamp(time.UnixMicro(1), eventlog.ClockState{}))
+	raw, h, _ := somePart(12, eventlog.NewStamp(time.UnixMicro(1), eventlog.ClockState{}))
 	for i := range raw {
 		for bit := range 8 {
 			raw[i] ^= 1 << bit
@@ -146,7 +147,7 @@ func TestPartBitFlips(t *testing.T) {
 // and no more rows than bytes.
 func FuzzDecodePart(f *testing.F) {
 	for _, n := range []int{1, 3, 40} {
-		raw, _, _ := somePart(f, n, eventlog.NewStamp(time.UnixMicro(1), eventlog.ClockState{}))
+		raw, _, _ := somePart(n, eventlog.NewStamp(time.UnixMicro(1), eventlog.ClockState{}))
 		f.Add(raw[:len(raw)-crc32.Size])
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -247,7 +248,7 @@ func (c *cursor) missing(from eventlog.Position, next *part) error {
 // KnownAt implements eventlog.Log.
 func (l *Log) KnownAt(ctx context.Context, t time.Time) (eventlog.Position, error) {
 	l.mu.RLock()
-	e, marks := l.end, l.marks[:len(l.marks):len(l.marks)]
+	e, marks := l.end, slices.Clip(l.marks)
 	l.mu.RUnlock()
 	if !e.recorded.After(t) {
 		return e.head, nil

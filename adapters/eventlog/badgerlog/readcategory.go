@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
+
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 

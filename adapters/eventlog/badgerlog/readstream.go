@@ -6,6 +6,7 @@ import (
 	"iter"
 
 	"github.com/dgraph-io/badger/v4"
+
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 

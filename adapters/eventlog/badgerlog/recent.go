@@ -132,7 +132,7 @@ func (l *Log) fromRecent(after eventlog.Position, e extent, f eventlog.Filter) (
 			return chunk{}, true, err
 		}
 		if everything && len(out.records) == 0 && c.first > after && len(records) >= chunkRecords/8 {
-			return chunk{records: records[:len(records):len(records)], reached: c.last}, true, nil // shared, as it is
+			return chunk{records: slices.Clip(records), reached: c.last}, true, nil // shared, as it is
 		}
 		for _, r := range records {
 			if r.Position > after && f.Passes(r.Stream, r.Type) {

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twinlog/twinlog/domain/eventlog"
 	"pgregory.net/rapid"
+
+	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
 // A Store is a log that RunModel may stop and start.

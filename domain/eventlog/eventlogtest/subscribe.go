@@ -23,6 +23,13 @@ func subscribe(t testing.TB, l eventlog.Log, after eventlog.Position, f eventlog
 	return s
 }
 
+func closeIt(t testing.TB, s eventlog.Subscription) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // drain reads until through is reached.
 func drain(t testing.TB, s eventlog.Subscription, through eventlog.Position) []eventlog.Record {
 	t.Helper()
@@ -45,7 +52,7 @@ func drain(t testing.TB, s eventlog.Subscription, through eventlog.Position) []e
 
 func testSubscription(t *testing.T, l eventlog.Log) {
 	s := subscribe(t, l, 0, eventlog.Filter{})
-	defer s.Close()
+	defer closeIt(t, s)
 	if b, err := s.Next(patient(t)); err != nil || len(b.Records) != 0 || b.Through != 0 || !b.CaughtUp {
 		t.Fatalf("the first Next on an empty log: %+v, %v", b, err)
 	}
@@ -70,7 +77,7 @@ func testSubscription(t *testing.T, l eventlog.Log) {
 		} else if b, err := mid.Next(patient(t)); err != nil || len(b.Records) != 0 || !b.CaughtUp || b.Through != head {
 			t.Errorf("from the end: %+v, %v", b, err)
 		}
-		mid.Close()
+		closeIt(t, mid)
 	}
 	got := make(chan eventlog.Batch)
 	go func() {
@@ -92,7 +99,7 @@ func testFilteredSubscription(t *testing.T, l eventlog.Log) {
 	subs := make([]eventlog.Subscription, len(filters))
 	for i, f := range filters {
 		subs[i] = subscribe(t, l, 0, f)
-		defer subs[i].Close()
+		defer closeIt(t, subs[i])
 		sameAll(t, fmt.Sprintf("%+v", f), drain(t, subs[i], half[len(half)-1].Position), filtered(half, f))
 	}
 	next := map[eventlog.StreamID]int{}

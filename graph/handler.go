@@ -45,6 +45,7 @@ type Handler struct {
 	origins     map[string]bool
 	originHosts []string
 	csrf        *http.CrossOriginProtection
+	running     chan struct{} // one entry for each operation that runs
 	count       Counters
 }
 
@@ -64,6 +65,7 @@ func NewHandler(c Config) (*Handler, error) {
 		limits: c.Limits.withDefaults(), log: c.Log, now: time.Now, operator: c.Operator,
 		origins: map[string]bool{}, csrf: http.NewCrossOriginProtection(),
 	}
+	h.running = make(chan struct{}, h.limits.Running)
 	if h.log == nil {
 		h.log = slog.Default()
 	}

@@ -14,6 +14,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -47,11 +48,26 @@ func (people) Seal(_ context.Context, subject, field, text string) (eventlog.Sea
 
 // atEnd is a runner whose projections stand at the end of the log: for tests
 // that ask the log alone.
-type atEnd struct{ log eventlog.Log }
+type atEnd struct {
+	log     eventlog.Log
+	wait    chan struct{} // if not nil, WaitFor waits until it is closed
+	waiting atomic.Int64
+}
 
-func (r atEnd) WaitFor(context.Context, eventlog.Position) error { return nil }
+func (r *atEnd) WaitFor(ctx context.Context, _ eventlog.Position) error {
+	if r.wait == nil {
+		return nil
+	}
+	r.waiting.Add(1)
+	select {
+	case <-r.wait:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
 
-func (r atEnd) Status() []projections.Status {
+func (r *atEnd) Status() []projections.Status {
 	head, _, _ := r.log.Head(context.Background())
 	return []projections.Status{{Name: "none", Version: 1, Position: head}}
 }
@@ -64,6 +80,7 @@ type site struct {
 	handler  *graph.Handler
 	operator string
 	logged   *notebook
+	runner   *atEnd // of a bare site
 }
 
 // notebook is a log that may be read while it is written.
@@ -88,10 +105,13 @@ func (n *notebook) String() string {
 func bare(t testing.TB, limits graph.Limits) *site {
 	t.Helper()
 	log := memlog.New(origin, time.Now)
-	return serve(t, &graph.Resolver{
-		Read:     &plant.Reader{Log: log, Runner: atEnd{log}, Now: time.Now, Build: "test"},
+	runner := &atEnd{log: log}
+	s := serve(t, &graph.Resolver{
+		Read:     &plant.Reader{Log: log, Runner: runner, Now: time.Now, Build: "test"},
 		Identity: people{},
 	}, limits)
+	s.runner = runner
+	return s
 }
 
 func serve(t testing.TB, r *graph.Resolver, limits graph.Limits) *site {

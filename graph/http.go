@@ -9,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -188,8 +190,11 @@ func (h *Handler) serveOne(w http.ResponseWriter, r *http.Request, media string,
 	if media == mediaJSON && status == http.StatusBadRequest {
 		status = http.StatusOK // clients from before the specification read errors only there
 	}
-	if status == http.StatusMethodNotAllowed {
+	switch status {
+	case http.StatusMethodNotAllowed:
 		w.Header().Set("Allow", "POST")
+	case http.StatusTooManyRequests:
+		w.Header().Set("Retry-After", "1")
 	}
 	h.write(w, media, status, appendResponse(nil, resp, ran))
 }
@@ -222,6 +227,10 @@ func (h *Handler) execute(r *http.Request, p *graphql.RawParams) (resp *graphql.
 	case kind == ast.Mutation && r.Method != http.MethodPost:
 		return h.refusal(ctx, fault.Bad("method", r.Method, "POST for a mutation")), false, http.StatusMethodNotAllowed
 	}
+	if err := h.enter(ctx); err != nil {
+		return h.refusal(ctx, err), false, http.StatusTooManyRequests
+	}
+	defer h.leave()
 	next, ctx := h.exec.DispatchOperation(ctx, op)
 	resp = next(ctx)
 	if resp == nil { // gqlgen ends a response whose context has ended without one
@@ -229,6 +238,24 @@ func (h *Handler) execute(r *http.Request, p *graphql.RawParams) (resp *graphql.
 	}
 	return resp, true, http.StatusOK
 }
+
+// enter waits for a place among the operations that run at once, and gives up
+// after limits.Queue; leave gives the place back. Subscriptions need none: they
+// wait more than they work.
+func (h *Handler) enter(ctx context.Context) error {
+	wait := time.NewTimer(h.limits.Queue)
+	defer wait.Stop()
+	select {
+	case h.running <- struct{}{}:
+		return nil
+	case <-wait.C:
+		return fmt.Errorf("%d operations are running already: %w", cap(h.running), fault.ErrRateLimited)
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (h *Handler) leave() { <-h.running }
 
 // create parses, validates and judges an operation. gqlgen wants headers on it.
 func (h *Handler) create(ctx context.Context, r *http.Request, p *graphql.RawParams) (*graphql.OperationContext, gqlerror.List) {
@@ -250,14 +277,22 @@ func (h *Handler) refuse(w http.ResponseWriter, media string, status int, err er
 	h.write(w, media, status, appendResponse(nil, h.refusal(context.Background(), err), false))
 }
 
-// write gives a reader limits.Write to take the answer, so that one who stops
-// reading holds one answer for that long and no longer.
+// chunk is how much of an answer has a deadline of its own: a slow line may
+// take long over an answer, and a reader who stops may not.
+const chunk = 256 << 10
+
+// write gives a reader limits.Write to take each chunk of the answer, so that
+// one who stops reading holds one answer for that long and no longer.
 func (h *Handler) write(w http.ResponseWriter, media string, status int, body []byte) {
 	w.Header().Set("Content-Type", media+"; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	h.deadline(w)
-	if _, err := w.Write(body); err != nil {
-		h.count.Unread.Add(1) // the reader is gone; nobody is left to tell
+	for part := range slices.Chunk(body, chunk) {
+		h.deadline(w)
+		if _, err := w.Write(part); err != nil {
+			h.count.Unread.Add(1) // the reader is gone; nobody is left to tell
+			return
+		}
 	}
 }
 

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/twinlog/twinlog/graph"
 	"github.com/twinlog/twinlog/test/peer"
@@ -112,6 +113,32 @@ func TestAllFaultsOfARequestAtOnce(t *testing.T) {
 	}
 	if got := strings.Join(paths, " "); got != "query variables extensions" {
 		t.Errorf("problems at %q", got)
+	}
+}
+
+// TestTooMuchAtOnce takes the only place with a query that waits.
+func TestTooMuchAtOnce(t *testing.T) {
+	s := bare(t, graph.Limits{Running: 1, Queue: 50 * time.Millisecond})
+	head := s.take("note-a", 0, "one").Last.String()
+	hold := make(chan struct{})
+	s.runner.wait = hold
+	first := make(chan string, 1)
+	go func() {
+		first <- s.code(`query($p: Position) { plant(minPosition: $p) { moment { knownAt } } }`, map[string]any{"p": head})
+	}()
+	within(t, "it waits", func() bool { return s.runner.waiting.Load() == 1 })
+	resp := s.do("POST", "", `{"query":"{ system { origin } }"}`, map[string]string{"Content-Type": "application/json"})
+	defer resp.Body.Close()
+	raw, _ := io.ReadAll(resp.Body)
+	if resp.StatusCode != 429 || resp.Header.Get("Retry-After") == "" || !bytes.Contains(raw, []byte("RATE_LIMITED")) {
+		t.Errorf("%d %s", resp.StatusCode, raw)
+	}
+	close(hold)
+	if got := <-first; got != "" {
+		t.Errorf("the first: %s", got)
+	}
+	if got := s.code(`{ system { origin } }`, nil); got != "" {
+		t.Errorf("the place is not given back: %s", got)
 	}
 }
 

@@ -24,6 +24,8 @@ type Limits struct {
 	Depth      int           // of nested fields; 16: deep enough for the whole hierarchy and what hangs on it
 	Complexity int           // fields of the answer, see costs; 1,000,000: 1,000 assets × 8 tags × 12 fields pass ten times
 	Operations int           // at once on one socket; 100
+	Running    int           // queries and mutations at once; 64: more only wait for a processor
+	Queue      time.Duration // for a place among them, before RATE_LIMITED; 2 s
 	Timeout    time.Duration // of a query or mutation; 30 s
 	Write      time.Duration // for a reader to take one answer or frame; 30 s
 	Slow       time.Duration // over one frame, before a subscription that holds a position is told SLOW_CONSUMER; 10 s
@@ -39,6 +41,8 @@ func (l Limits) withDefaults() Limits {
 	l.Depth = or(l.Depth, 16)
 	l.Complexity = or(l.Complexity, 1_000_000)
 	l.Operations = or(l.Operations, 100)
+	l.Running = or(l.Running, 64)
+	l.Queue = or(l.Queue, 2*time.Second)
 	l.Timeout = or(l.Timeout, 30*time.Second)
 	l.Write = or(l.Write, 30*time.Second)
 	l.Slow = or(l.Slow, 10*time.Second)

@@ -232,6 +232,11 @@ func (s *socket) run(ctx context.Context, id string, p *graphql.RawParams) {
 	}
 	limited, cancel := context.WithTimeout(ctx, s.h.limits.Timeout)
 	defer cancel()
+	if err := s.h.enter(limited); err != nil {
+		s.finish(ctx, id, err)
+		return
+	}
+	defer s.h.leave()
 	next, limited := s.h.exec.DispatchOperation(limited, op)
 	resp := next(limited)
 	if resp == nil {

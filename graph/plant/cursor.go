@@ -21,16 +21,18 @@ type cursor struct {
 	key  string // the last row seen
 }
 
-const cursorHead = 4 + 8 + 8
+const cursorHead = 4 + 8 + 8 + 8
 
 func (c cursor) String() string {
 	b := binary.BigEndian.AppendUint32(nil, c.list)
 	b = binary.BigEndian.AppendUint64(b, uint64(c.cut.Known))
-	var asOf int64
-	if !c.cut.AsOf.IsZero() {
-		asOf = c.cut.AsOf.UnixNano()
+	for _, t := range []time.Time{c.cut.AsOf, c.cut.Now} {
+		var nanos int64 // 0 for no time
+		if !t.IsZero() {
+			nanos = t.UnixNano()
+		}
+		b = binary.BigEndian.AppendUint64(b, uint64(nanos))
 	}
-	b = binary.BigEndian.AppendUint64(b, uint64(asOf))
 	return base64.RawURLEncoding.EncodeToString(append(b, c.key...))
 }
 
@@ -41,8 +43,10 @@ func parseCursor(path, s string) (cursor, error) {
 	}
 	c := cursor{list: binary.BigEndian.Uint32(b), key: string(b[cursorHead:])}
 	c.cut.Known = eventlog.Position(binary.BigEndian.Uint64(b[4:]))
-	if asOf := int64(binary.BigEndian.Uint64(b[12:])); asOf != 0 {
-		c.cut.AsOf = time.Unix(0, asOf).UTC()
+	for i, t := range []*time.Time{&c.cut.AsOf, &c.cut.Now} {
+		if nanos := int64(binary.BigEndian.Uint64(b[12+8*i:])); nanos != 0 {
+			*t = time.Unix(0, nanos).UTC()
+		}
 	}
 	return c, nil
 }
@@ -94,7 +98,7 @@ func (s *scope) page(first *int, after *string, most int, list ...any) (page, er
 			Err:      fmt.Errorf("after: %w: of another list or filter", fault.ErrCursorCut),
 			Problems: []fault.Problem{{Path: []string{"after"}, Given: *after, Expected: "a cursor of this list, with this filter"}},
 		}
-	case c.cut != s.cut && s.pinned:
+	case s.pinned && (c.cut.Known != s.cut.Known || !c.cut.AsOf.Equal(s.cut.AsOf)):
 		return p, &fault.Coded{
 			Err: fmt.Errorf("after: %w", fault.ErrCursorCut),
 			Problems: []fault.Problem{{
@@ -102,7 +106,7 @@ func (s *scope) page(first *int, after *string, most int, list ...any) (page, er
 				Expected: "a cursor at known " + s.cut.Known.String() + ", this one is at " + c.cut.Known.String(),
 			}},
 		}
-	case c.cut != s.cut:
+	case !s.pinned:
 		p.scope = &scope{r: s.r, cut: c.cut, pinned: true}
 	}
 	p.after = c.key

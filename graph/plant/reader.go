@@ -95,8 +95,7 @@ type Runner interface {
 type scope struct {
 	r   *Reader
 	cut projections.Cut
-	// pinned: the asker named a moment, or a cursor did; the newest values are
-	// then not good enough, however new the moment.
+	// pinned: the asker named a moment, or a cursor did.
 	pinned bool
 }
 

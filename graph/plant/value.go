@@ -143,7 +143,7 @@ func (s *scope) readings(ctx context.Context, tags []*Tag) ([]reading, error) {
 	for i, list := range spans {
 		walk = append(walk, step{i, list})
 	}
-	if !s.pinned {
+	if s.cut.AsOf.IsZero() {
 		if walk, err = s.fromTwins(ctx, walk, found); err != nil {
 			return nil, err
 		}
@@ -165,7 +165,8 @@ type step struct {
 func (st step) binding() assets.Binding { return st.left[len(st.left)-1] }
 
 // fromTwins takes the newest values, where the last binding still lasts, and
-// returns what they do not answer.
+// returns what they do not answer. A value that became the newest at or before
+// the cut was the newest then as well.
 func (s *scope) fromTwins(ctx context.Context, walk []step, found []reading) ([]step, error) {
 	var open []step
 	var points []telemetry.Point

@@ -32,7 +32,9 @@ type plant struct {
 	skew      time.Duration
 	jump      int // the positions between two events
 
-	pace  int64 // nanoseconds between two events, at most
+	pace   int64         // nanoseconds between two events, at most
+	behind time.Duration // of a backfill
+	last   [6]time.Time  // SourceTime by device
 
 	model  map[telemetry.Point][]history.Sample // in the order of the log
 	sorted map[telemetry.Point][]history.Sample // in the order of time
@@ -48,7 +50,11 @@ func newPlant(r *rand.Rand, jump int) *plant {
 }
 
 func (p *plant) append(stream eventlog.StreamID, typ string, data []byte) eventlog.Record {
+	last := p.position
 	p.position += 1 + uint64(p.r.IntN(p.jump))
+	if end := p.position >> 18 << 18; end > last+1 && p.r.IntN(2) == 0 {
+		p.position = end - uint64(p.r.IntN(2)) // the last of a window, or the first
+	}
 	if p.r.IntN(3) == 0 {
 		p.recorded = p.recorded.Add(time.Duration(p.r.Int64N(1e9)))
 	}
@@ -63,6 +69,7 @@ func (p *plant) append(stream eventlog.StreamID, typ string, data []byte) eventl
 
 func (p *plant) run(n int) {
 	p.sorted = map[telemetry.Point][]history.Sample{}
+	p.behind = time.Duration(p.r.Int64N(2) * p.r.Int64N(int64(p.recorded.Sub(epoch))+1))
 	for range n {
 		p.recorded = p.recorded.Add(time.Duration(p.r.Int64N(p.pace)))
 		switch p.r.IntN(400) {
@@ -72,8 +79,10 @@ func (p *plant) run(n int) {
 		case 1:
 			p.append("telemetry-broken.0", eventlog.TelemetryRecorded, []byte{0xff, 0xff, 1})
 		case 2:
-			p.epoch++ // a restored log
-			p.position = 0
+			if p.r.IntN(20) == 0 {
+				p.epoch++ // a restored log
+				p.position = 0
+			}
 		default:
 			p.message()
 		}
@@ -87,11 +96,14 @@ func (p *plant) message() {
 		Device: fmt.Sprintf("D-%d", device), SchemaVersion: "2.1", EdgeLatency: telemetry.NoLatency,
 		SourceTime: p.recorded.Add(-time.Duration(r.Int64N(2e9))).Truncate(time.Millisecond),
 	}
-	switch late := r.IntN(12 * int(4e9/p.pace)); late {
+	row.SourceTime = row.SourceTime.Add(-p.behind)
+	if !p.last[device].IsZero() && r.IntN(8) == 0 {
+		row.SourceTime = p.last[device] // a second sample of one SourceTime
+	}
+	p.last[device] = row.SourceTime
+	switch r.IntN(12 * int(4e9/p.pace)) {
 	case 0: // late by up to three days
 		row.SourceTime = row.SourceTime.Add(-time.Duration(r.Int64N(72 * 3600e9))).Truncate(time.Second)
-	case 1: // the same second again
-		row.SourceTime = row.SourceTime.Truncate(time.Minute)
 	case 2: // ahead
 		row.SourceTime = row.SourceTime.Add(time.Duration(r.Int64N(200e9)))
 	case 3: // not in milliseconds

@@ -39,6 +39,12 @@ func TestPeople(t *testing.T) {
 		dir, log := t.TempDir(), memlog.New("test", time.Now)
 		ada := identify(t, open(t, dir, log), "Ada")
 		again := open(t, dir, log)
+		if got, ok := again.Known("Ada"); !ok || got != ada {
+			t.Errorf("Ada is known as %q", got)
+		}
+		if _, ok := again.Known("Bob"); ok {
+			t.Error("Bob is known before he was ever named")
+		}
 		if got := identify(t, again, " Ada "); got != ada {
 			t.Errorf("Ada was %s and is %s", ada, got)
 		}

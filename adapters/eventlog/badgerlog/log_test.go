@@ -252,8 +252,16 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal("it does not recover")
 		}
 	}
-	// Between two looks it counts what it writes itself.
-	l2 := open(t, t.TempDir(), badgerlog.Config{Free: func() (uint64, error) { return 1<<30 + 10_000_000, nil }})
+	// Between two looks it counts what it writes itself: here the file system
+	// answers once and then not again.
+	looks, release := atomic.Int64{}, make(chan struct{})
+	l2 := open(t, t.TempDir(), badgerlog.Config{Free: func() (uint64, error) {
+		if looks.Add(1) > 1 {
+			<-release
+		}
+		return 1<<30 + 10_000_000, nil
+	}})
+	defer close(release)
 	n := 0
 	for ; n < 100; n++ {
 		big := eventlog.NewEvent{ID: eventlog.EventID{1, byte(n)}, Type: "x.y.v1", Data: make([]byte, 900_000)}

@@ -103,19 +103,6 @@ func (p *People) Known(name string) (subject string, ok bool) {
 	return subject, ok
 }
 
-// Known returns the subject of a person who is registered already, and
-// registers nobody.
-func (p *People) Known(name string) (subject string, ok bool) {
-	name, err := access.CheckName(name)
-	if err != nil {
-		return "", false
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	subject, ok = p.byName[name]
-	return subject, ok
-}
-
 // Forget destroys every key of a subject. What was sealed with them is
 // unreadable from then on; the events, and all hashes over them, stay.
 func (p *People) Forget(subject string) error {

@@ -25,7 +25,7 @@ import (
 type Message struct {
 	Topic    string
 	Client   string // client id
-	Payload  []byte // belongs to the Ingester until done has been called
+	Payload  []byte // not to be changed until done has been called
 	Retained bool
 	Arrived  time.Time
 	// Connection numbers the client's connection, differently each time; 0 if
@@ -68,8 +68,8 @@ type Uplink struct {
 }
 
 // Reader is the port of the wire's decoder. It fills u, whose slices it may
-// reuse, from m; after an error u holds what was readable. The strings in u
-// may not point into m.Payload. The error's text is the reason that is stored.
+// reuse, from m; after an error u holds what was readable. The strings in u may
+// be parts of m.Payload. The error's text is the reason that is stored.
 type Reader func(m *Message, u *Uplink) error
 
 // Outcome is the answer to a message.

@@ -47,7 +47,8 @@ type Ingester struct {
 	devices  *eventlog.Handler[device.State, device.Command]
 	counters Counters
 	seed     maphash.Seed // of hashes that only this process compares
-	uplinks  sync.Pool    // of *Uplink
+	spaces   sync.Pool    // of *workspace
+	items    sync.Pool    // of *item
 	depth    depth
 	arrivals arrivals // tells messages without identity apart
 
@@ -104,7 +105,6 @@ func New(log eventlog.Log, read Reader, cfg Config) *Ingester {
 		devices: eventlog.NewHandler(log, device.Decider, keptDevices),
 		sources: map[key]*source{}, known: map[string]struct{}{}, depth: depth{windowEvents, shallowEvents},
 	}
-	g.uplinks.New = func() any { return new(Uplink) }
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.working.Go(g.sweep)
 	return g
@@ -128,13 +128,20 @@ func (g *Ingester) Sources() int {
 func (g *Ingester) Submit(m Message, done func(Outcome)) (wait <-chan struct{}) {
 	g.counters.Messages.Add(1)
 	g.counters.Bytes.Add(uint64(len(m.Payload)))
-	u := g.uplinks.Get().(*Uplink)
-	defer g.uplinks.Put(u)
-	u.Reset()
-	err := g.read(&m, u)
-	it := item{message: m, done: done}
-	k := g.understand(&it, u, err)
-	g.counters.Ignored.Add(uint64(u.Ignored))
+	w, _ := g.spaces.Get().(*workspace)
+	if w == nil {
+		w = new(workspace)
+	}
+	defer g.spaces.Put(w)
+	w.Reset()
+	err := g.read(&m, &w.Uplink)
+	it, _ := g.items.Get().(*item)
+	if it == nil {
+		it = new(item)
+	}
+	it.message, it.done = m, done
+	k := g.understand(it, w, err)
+	g.counters.Ignored.Add(uint64(w.Ignored))
 	wait, err = g.put(k, it)
 	if err != nil {
 		done(Outcome{Disconnect: true, Err: err})
@@ -143,7 +150,7 @@ func (g *Ingester) Submit(m Message, done func(Outcome)) (wait <-chan struct{}) 
 }
 
 // put queues an item with its source, making that if need be.
-func (g *Ingester) put(k key, it item) (wait <-chan struct{}, err error) {
+func (g *Ingester) put(k key, it *item) (wait <-chan struct{}, err error) {
 	g.mu.RLock()
 	s, ok := g.sources[k]
 	if ok && !g.closed {

@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/json"
 	"fmt"
@@ -58,6 +59,12 @@ const MaxPayloadBytes = 768 << 10
 // four thirds, and an append takes 1,000,000 bytes.
 const maxPayloadBytes = 640 << 10
 
+// workspace is the memory in which one message is read and written.
+type workspace struct {
+	Uplink
+	row []byte
+}
+
 // Reset makes u empty, keeping the memory of its samples.
 func (u *Uplink) Reset() {
 	samples := u.Row.Samples
@@ -69,7 +76,8 @@ func (u *Uplink) Reset() {
 
 // understand fills in it and says whose queue it belongs to. readErr is why
 // the decoder could not take the message.
-func (g *Ingester) understand(it *item, u *Uplink, readErr error) key {
+func (g *Ingester) understand(it *item, w *workspace, readErr error) key {
+	u := &w.Uplink
 	it.kind, it.msgID = u.Kind, u.Row.MsgID
 	it.from, it.to, it.hasSeq = u.Row.Seq, u.Row.Seq, u.Row.HasSeq
 	it.device = device.See{Device: u.Device, Type: u.DeviceType, Place: u.Place, Gateway: u.Row.Gateway, How: device.FirstSeen}
@@ -80,7 +88,7 @@ func (g *Ingester) understand(it *item, u *Uplink, readErr error) key {
 		readErr = checkSource(u)
 	}
 	if readErr == nil {
-		readErr = g.encode(it, u)
+		readErr = g.encode(it, w)
 	}
 	if readErr == nil && u.Kind == Status {
 		return key{keyStatus, u.Device, ""}
@@ -99,7 +107,7 @@ func (g *Ingester) understand(it *item, u *Uplink, readErr error) key {
 	if owner == "" {
 		owner = it.message.Client
 	}
-	if owner == "" || eventlog.Stream("deadletter", owner).Check() != nil {
+	if checkName(owner, maxNameBytes) != nil {
 		owner = "unknown"
 	}
 	return key{keyDeadLetter, owner, ""}
@@ -113,7 +121,7 @@ const maxSeq = 1 << 53
 func checkSource(u *Uplink) error {
 	switch {
 	case u.Kind == Status:
-		return device.Stream(u.Device).Check()
+		return checkName(u.Device, maxNameBytes)
 	case u.Source == "" || u.Incarnation == "":
 		return fmt.Errorf("message names no source: %w", eventlog.ErrBadEvent)
 	case u.Incarnation != telemetry.Unordered && !telemetry.ValidIncarnation(u.Incarnation):
@@ -123,14 +131,35 @@ func checkSource(u *Uplink) error {
 	case u.Row.Seq > maxSeq:
 		return fmt.Errorf("seq %d of %q, expected at most 2^53: %w", u.Row.Seq, u.Source, eventlog.ErrBadEvent)
 	}
-	return telemetry.Stream(u.Source, u.Incarnation).Check()
+	return checkName(u.Source, maxNameBytes-1-len(u.Incarnation))
+}
+
+// maxNameBytes is how long the id of a stream may be.
+const maxNameBytes = 200
+
+// checkName returns why an entity's name cannot be that of a stream with at most
+// most bytes, without making the stream's.
+func checkName(name string, most int) error {
+	n := 0
+	for i := range len(name) {
+		switch c := name[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '.', c == '_', c == ':', c == '~', c == '-':
+			n++
+		default: // percent-encoded
+			n += 3
+		}
+	}
+	if n < 1 || n > most {
+		return fmt.Errorf("name %.100q takes %d bytes, expected 1 to %d: %w", name, n, most, eventlog.ErrBadEvent)
+	}
+	return nil
 }
 
 // encode makes the message's own event.
-func (g *Ingester) encode(it *item, u *Uplink) error {
-	switch u.Kind {
+func (g *Ingester) encode(it *item, w *workspace) error {
+	switch u := &w.Uplink; u.Kind {
 	case Telemetry:
-		return g.encodeRow(it, u)
+		return g.encodeRow(it, w)
 	case Start:
 		u.Started.Seq = it.from
 		return g.encodeJSON(it, u, u.Started)
@@ -148,7 +177,8 @@ func (g *Ingester) encode(it *item, u *Uplink) error {
 	}
 }
 
-func (g *Ingester) encodeRow(it *item, u *Uplink) error {
+func (g *Ingester) encodeRow(it *item, w *workspace) error {
+	u := &w.Uplink
 	r := &u.Row
 	if u.Incarnation != telemetry.Unordered && telemetry.IsMsgID(r.MsgID, u.Incarnation, r.Seq) {
 		r.MsgID, r.MsgIDDerived = "", true
@@ -156,7 +186,7 @@ func (g *Ingester) encodeRow(it *item, u *Uplink) error {
 	if err := r.Check(); err != nil {
 		return err
 	}
-	if err := device.Stream(r.Device).Check(); err != nil {
+	if err := checkName(r.Device, maxNameBytes); err != nil {
 		return err
 	}
 	it.device.Device = r.Device
@@ -169,8 +199,8 @@ func (g *Ingester) encodeRow(it *item, u *Uplink) error {
 			it.assumed++
 		}
 	}
-	// Rows are smaller than the JSON they came in.
-	data := r.AppendBinary(make([]byte, 0, len(it.message.Payload)))
+	w.row = r.AppendBinary(w.row[:0])
+	data := bytes.Clone(w.row) // it may be kept for long, so not a byte more
 	it.event = body{g.id(it, u), eventlog.TelemetryRecorded, telemetry.ContentType, data}
 	var err error
 	it.content, err = g.rowFingerprint(data)
@@ -203,7 +233,7 @@ func (g *Ingester) deadLetter(it *item) {
 }
 
 // keepPayload cuts what no event can hold and says what it was.
-func keepPayload(payload []byte) (kept []byte, bytes int, sum []byte) {
+func keepPayload(payload []byte) (kept []byte, size int, sum []byte) {
 	if len(payload) <= maxPayloadBytes {
 		return payload, 0, nil
 	}

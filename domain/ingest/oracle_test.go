@@ -24,16 +24,19 @@ type troubled struct {
 	*memlog.Log
 
 	// mu guards all below.
-	mu      sync.Mutex
-	rng     *rand.Rand
-	rate    float64
-	rivals  int
-	refused int
+	mu     sync.Mutex
+	rng    *rand.Rand
+	rate   float64
+	rivals int
+	most   int // events that it takes at once
 }
 
 var errDisk = errors.New("disk trouble")
 
 func (l *troubled) Append(ctx context.Context, id eventlog.StreamID, at eventlog.Expected, events ...eventlog.NewEvent) (eventlog.Appended, error) {
+	if len(events) > l.most {
+		return eventlog.Appended{}, fmt.Errorf("append: %w", eventlog.ErrTooLarge)
+	}
 	l.mu.Lock()
 	trouble, kind := l.rng.Float64() < l.rate, l.rng.IntN(4)
 	l.mu.Unlock()
@@ -107,7 +110,7 @@ func (o *outbox) add(rng *rand.Rand) {
 func playDay(t *testing.T, rng *rand.Rand) {
 	p := &plant{tb: t, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), cfg: ingest.Config{Retry: 50 * time.Microsecond}}
 	p.whole, p.shallow = 100_000, 8+rng.IntN(200)
-	log := &troubled{Log: memlog.New("plant", p.clock), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), rate: rng.Float64() * 0.3}
+	log := &troubled{Log: memlog.New("plant", p.clock), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), rate: rng.Float64() * 0.3, most: 4 + rng.IntN(100)}
 	p.log = log
 	p.start()
 	defer func() { p.g.Close() }()

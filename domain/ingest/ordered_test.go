@@ -53,6 +53,13 @@ func TestOrderedSource(t *testing.T) {
 			stream: lines("source.started seq=1", "refused seq=2", "row 3 derived x=30"),
 		},
 		{
+			name:   "one that can no longer be read is a repeat of what could be",
+			given:  []delivery{started(incA, 1, ""), sample(incA, 2, 20)},
+			when:   []delivery{broken(incA, 2), sample(incA, 3, 30)},
+			then:   "duplicate, stored",
+			stream: lines("source.started seq=1", "row 2 derived x=20", "row 3 derived x=30"),
+		},
+		{
 			name:   "a loss stands for all its numbers",
 			given:  []delivery{started(incA, 1, "")},
 			when:   []delivery{lost(incA, 2, 90), sample(incA, 91, 1), lost(incA, 2, 90), sample(incA, 91, 1)},

@@ -22,16 +22,17 @@ type source struct {
 	env    eventlog.Envelope
 	rules  rules
 
-	loaded bool // rules and at are those of the stream
+	device string // the last one that was found registered
+	loaded bool   // rules and at are those of the stream
 	at     eventlog.Expected
-	spare  []item // the memory of the last batch
+	spare  []*item // the memory of the last batch
 	events []eventlog.NewEvent
 	fates  []fate
 
 	// mu guards the queue, its counts and the flags below; it is held for
 	// moments only. Ingester.mu may be held when it is taken, not the reverse.
 	mu      sync.Mutex
-	queue   []item
+	queue   []*item
 	bytes   int
 	running bool
 	touched bool          // something came since the last sweep
@@ -72,7 +73,7 @@ func (k key) clone() key {
 }
 
 // put queues an item and starts a worker if none runs. Ingester.mu is held.
-func (s *source) put(it item) (wait <-chan struct{}) {
+func (s *source) put(it *item) (wait <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, it)
@@ -89,7 +90,7 @@ func (s *source) put(it item) (wait <-chan struct{}) {
 }
 
 // take gives the worker what is queued; false ends the worker.
-func (s *source) take() ([]item, bool) {
+func (s *source) take() ([]*item, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.room != nil {
@@ -133,7 +134,7 @@ func (s *source) work() {
 }
 
 // batch settles some of the items, at least one, and returns how many.
-func (s *source) batch(items []item) int {
+func (s *source) batch(items []*item) int {
 	limit := min(len(items), maxBatch)
 	for {
 		n, err := s.try(items[:limit])
@@ -179,7 +180,7 @@ func (s *source) pause() {
 
 // try decides on the items, appends their events at once and answers. It
 // returns how many items it settled. After an error none is.
-func (s *source) try(items []item) (int, error) {
+func (s *source) try(items []*item) (int, error) {
 	// An append that is under way when Close is called is seen through.
 	ctx := context.WithoutCancel(s.g.ctx)
 	if s.g.ctx.Err() != nil {
@@ -195,7 +196,7 @@ func (s *source) try(items []item) (int, error) {
 	s.events, s.fates = s.events[:0], s.fates[:0]
 	size := 0
 	for i := range items {
-		it := &items[i]
+		it := items[i]
 		from := len(s.events)
 		if from > 0 && size+len(it.event.data)+s.overhead() > appendBytes {
 			break
@@ -213,7 +214,9 @@ func (s *source) try(items []item) (int, error) {
 		return 0, err
 	}
 	s.answer(items)
-	clear(s.events)
+	for i := range s.events {
+		s.events[i].Data = nil
+	}
 	return len(s.fates), nil
 }
 
@@ -222,10 +225,18 @@ func (s *source) overhead() int { return envelopeBytes + 2*len(s.env.Actor.Subje
 
 // add appends an event to the batch and returns its index.
 func (s *source) add(b body) int {
-	s.events = append(s.events, eventlog.NewEvent{
-		ID: b.id, Type: b.typ, ContentType: b.contentType, Data: b.data, Envelope: s.env,
-	})
-	return len(s.events) - 1
+	n := len(s.events)
+	if n == cap(s.events) {
+		s.events = append(s.events, eventlog.NewEvent{})
+	} else {
+		s.events = s.events[:n+1]
+	}
+	e := &s.events[n]
+	if e.Type == "" { // else it has the envelope from the last batch
+		e.Envelope = s.env
+	}
+	e.ID, e.Type, e.ContentType, e.Data = b.id, b.typ, b.contentType, b.data
+	return n
 }
 
 // side makes an event that a message causes beside its own.
@@ -260,10 +271,10 @@ func (s *source) append(ctx context.Context) error {
 }
 
 // answer tells every item's sender, in order.
-func (s *source) answer(items []item) {
+func (s *source) answer(items []*item) {
 	first := s.at.Next() - eventlog.Revision(len(s.events))
 	for i := range s.fates {
-		f, it := &s.fates[i], &items[i]
+		f, it := &s.fates[i], items[i]
 		if f.count != nil {
 			f.count(&s.g.counters, it)
 		}
@@ -271,11 +282,19 @@ func (s *source) answer(items []item) {
 			f.outcome.Refused = &Ref{s.stream, first + eventlog.Revision(f.event)}
 		}
 		it.done(f.outcome)
+		s.recycle(it)
 	}
 }
 
-func (s *source) fail(items []item, err error) {
+// recycle gives an answered item's memory back.
+func (s *source) recycle(it *item) {
+	*it = item{}
+	s.g.items.Put(it)
+}
+
+func (s *source) fail(items []*item, err error) {
 	for i := range items {
 		items[i].done(Outcome{Disconnect: true, Err: err})
+		s.recycle(items[i])
 	}
 }

@@ -2,6 +2,7 @@ package ingest
 
 import (
 	"context"
+	"strings"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -60,10 +61,15 @@ func countAhead(c *Counters, _ *item)      { c.Ahead.Add(1) }
 // register makes sure that the devices an item speaks of are in the log before
 // what they measured.
 func (s *source) register(ctx context.Context, it *item) error {
-	if it.device.Device == "" || s.g.registered(it.device.Device) || deviceStream(it).Check() != nil {
+	id := it.device.Device
+	if id == s.device || s.g.registered(id) || checkName(id, maxNameBytes) != nil {
 		return nil
 	}
-	return s.g.register(ctx, it.device)
+	if err := s.g.register(ctx, it.device); err != nil {
+		return err
+	}
+	s.device = strings.Clone(id) // it may be a part of a payload
+	return nil
 }
 
 // deadLetterRules append whatever comes.

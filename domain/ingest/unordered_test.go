@@ -91,6 +91,13 @@ func TestUnorderedSource(t *testing.T) {
 			then:   "refused, duplicate",
 			stream: lines("refused msg_id=a"),
 		},
+		{
+			name:   "an invalid body under the msg_id of a stored message is kept",
+			given:  []delivery{own("a", 1, 1000, 1)},
+			when:   []delivery{{topic: pumpTopic, payload: `{"msg_id":"a","d":{"x":[]}}`}, own("a", 1, 1000, 1)},
+			then:   "refused, duplicate",
+			stream: lines("row 1 a x=1", "refused msg_id=a"),
+		},
 	} {
 		for _, restart := range []bool{false, true} {
 			p := newPlant(t)
@@ -172,7 +179,8 @@ func windowDay(t *testing.T, window, whole, shallow int, counted bool, at func(*
 	one("the second oldest", 1, "duplicate")
 	p.restart()
 	p.wait(23 * time.Hour)
-	one("23 hours later, after a restart", window-1, "duplicate")
+	one("23 hours later, after a restart", 10, "duplicate")
+	one("23 hours later, the newest", window-1, "duplicate")
 	p.wait(2 * time.Hour)
 	one("25 hours later", window-1, "stored")
 	add(window)
@@ -181,6 +189,24 @@ func windowDay(t *testing.T, window, whole, shallow int, counted bool, at func(*
 	if got := p.g.Counters().PossibleDuplicates.Load() - before; got != 1 && counted {
 		t.Errorf("counted %d possible duplicates, want 1", got)
 	}
+}
+
+// TestClockThatWasAhead: times ahead of the server's clock prove nothing, not
+// even when the server's clock has reached them.
+func TestClockThatWasAhead(t *testing.T) {
+	p := newPlant(t)
+	p.whole, p.shallow = 2000, 64
+	p.restart()
+	defer func() { p.g.Close() }()
+	var all []delivery
+	for i := range 300 {
+		all = append(all, own(fmt.Sprintf("m-%d", i), -1, p.clock().Add(time.Hour).UnixMilli(), i))
+		p.send(all[i])
+		p.wait(100 * time.Millisecond)
+	}
+	p.restart()
+	p.wait(time.Hour - time.Minute)
+	p.expect(t, "an hour later", answers(p.send(all[0], all[299], all[150])), "duplicate, duplicate, duplicate")
 }
 
 // TestGoodClocksCostNoReads: a device whose messages come in the order of their

@@ -108,9 +108,11 @@ func (f *fields) scanSamples(p *scanner) bool {
 		return true
 	}
 	for {
-		key, ok := p.key()
-		if !ok || !f.scanSample(p, key) {
-			return false
+		if !f.scanUsual(p) {
+			key, ok := p.key()
+			if !ok || !f.scanSample(p, key) {
+				return false
+			}
 		}
 		if !p.sign(',') {
 			return p.sign('}')

@@ -14,6 +14,7 @@ package wire
 import (
 	"errors"
 	"fmt"
+	"unsafe"
 
 	"github.com/twinlog/twinlog/domain/ingest"
 	"github.com/twinlog/twinlog/domain/quality"
@@ -62,7 +63,10 @@ func (c Config) read(m *ingest.Message, u *ingest.Uplink) error {
 	default:
 		return fmt.Errorf("topic %.200q: its class is not for the log: %w", m.Topic, ErrInvalid)
 	}
-	text := string(m.Payload) // one copy; all strings of the message are parts of it
+	// All strings of the message are parts of the payload, which nobody changes
+	// while the message is on its way (ingest.Message). A copy would cost as much
+	// as reading three samples.
+	text := unsafe.String(unsafe.SliceData(m.Payload), len(m.Payload))
 	f := fields{samples: u.Row.Samples[:0]}
 	if f.scan(text, m.Payload) {
 		return c.finish(&f, m, u)

@@ -1,7 +1,9 @@
 package twins
 
 import (
+	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -26,24 +28,64 @@ type Last struct {
 // View answers from the last values. Its methods may be used concurrently.
 type View struct{ p *Projection }
 
-// Latest returns the current value of each point, in the order of points.
+// Latest returns the current value of each point, in the order of points. It
+// reads memory only.
 func (v *View) Latest(ctx context.Context, points []telemetry.Point) ([]Last, error) {
-	panic("soon")
+	out := make([]Last, len(points))
+	v.p.mu.RLock()
+	defer v.p.mu.RUnlock()
+	if v.p.points == nil {
+		return out, ctx.Err()
+	}
+	for i, pt := range points {
+		if n, ok := v.p.points.Find(pt); ok {
+			v.p.slots[n].last(&out[i])
+		}
+	}
+	return out, ctx.Err()
+}
+
+func (s *slot) last(out *Last) {
+	if !s.ok {
+		return
+	}
+	*out = Last{
+		OK: true, Value: s.value, Quality: s.quality, Position: s.position, Changed: s.changed,
+		SourceTime: time.Unix(0, s.source).UTC(), Recorded: time.Unix(0, s.recorded).UTC(),
+	}
+	if s.server != noServer {
+		out.ServerTime = time.Unix(0, s.source+s.server).UTC()
+	}
+}
+
+// Reads counts the reads of a store: there are none.
+func (v *View) Reads() uint64 { return 0 }
+
+// Unreadable counts the events that were not in their format and so are missing
+// here. The log takes what any writer appends.
+func (v *View) Unreadable() uint64 {
+	v.p.mu.RLock()
+	defer v.p.mu.RUnlock()
+	return v.p.unread
 }
 
 // Through returns the position up to which the values are current.
-func (v *View) Through() eventlog.Position { panic("soon") }
+func (v *View) Through() eventlog.Position {
+	v.p.mu.RLock()
+	defer v.p.mu.RUnlock()
+	return v.p.through
+}
 
 // Changed returns a channel that is closed at the next change of any value.
 // Take it before looking, and nothing is missed.
-func (v *View) Changed() <-chan struct{} { panic("soon") }
-
-// Watch follows a set of points for one subscriber. Values of a point that
-// change faster than the subscriber reads are skipped: the newest wins.
-func (v *View) Watch(points []telemetry.Point, after eventlog.Position) *Watch { panic("soon") }
-
-// Watch belongs to one subscriber and one goroutine.
-type Watch struct{}
+func (v *View) Changed() <-chan struct{} {
+	v.p.mu.Lock()
+	defer v.p.mu.Unlock()
+	if v.p.wake == nil {
+		v.p.wake = make(chan struct{})
+	}
+	return v.p.wake
+}
 
 // Change is one point's new value.
 type Change struct {
@@ -55,7 +97,95 @@ type Change struct {
 	Missed int
 }
 
+// Watch belongs to one subscriber and one goroutine. It buffers nothing: a slow
+// subscriber costs what it watches, and never holds up the fold.
+type Watch struct {
+	p      *Projection
+	points []telemetry.Point
+	number []int32  // of each point, -1 while it has not been reported
+	seen   []uint32 // the version that was given last
+	known  int      // points that there were when number was made
+	last   uint64   // changes that there were at the last look
+	opened uint64   // a rebuild gives the points other numbers
+	after  eventlog.Position
+}
+
+// Watch follows a set of points for one subscriber. Values of a point that
+// change faster than the subscriber reads are skipped: the newest wins. after is
+// the position from which to resume; 0 gives every value that there is.
+func (v *View) Watch(points []telemetry.Point, after eventlog.Position) *Watch {
+	w := &Watch{p: v.p, points: points, number: make([]int32, len(points)), seen: make([]uint32, len(points)), after: after}
+	w.forget()
+	return w
+}
+
+func (w *Watch) forget() {
+	clear(w.seen)
+	w.known, w.last = 0, 0
+	for i := range w.number {
+		w.number[i] = -1
+	}
+}
+
 // Next waits until some of the points have changed since the last call (the
 // first time: since after) and returns them in the order of Changed, with the
 // position from which to resume. It fails only with ctx's error.
-func (w *Watch) Next(ctx context.Context) ([]Change, eventlog.Position, error) { panic("soon") }
+func (w *Watch) Next(ctx context.Context) ([]Change, eventlog.Position, error) {
+	for {
+		woken := (&View{w.p}).Changed()
+		if changes, through := w.look(); len(changes) > 0 {
+			return changes, through, nil
+		}
+		select {
+		case <-woken:
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		}
+	}
+}
+
+// look returns what has changed since the last look.
+func (w *Watch) look() ([]Change, eventlog.Position) {
+	w.p.mu.RLock()
+	defer w.p.mu.RUnlock()
+	if w.opened != w.p.opened {
+		w.opened = w.p.opened
+		w.forget()
+	}
+	if w.p.points == nil || w.p.changes == w.last {
+		return nil, w.p.through
+	}
+	w.last = w.p.changes
+	if n := w.p.points.Len(); n != w.known {
+		w.known = n
+		for i, pt := range w.points {
+			if n, ok := w.p.points.Find(pt); ok && w.number[i] < 0 {
+				w.number[i] = int32(n)
+			}
+		}
+	}
+	var out []Change
+	for i, n := range w.number {
+		if n < 0 {
+			continue
+		}
+		s := &w.p.slots[n]
+		if !s.ok || s.version == w.seen[i] {
+			continue
+		}
+		c := Change{Index: i}
+		if w.seen[i] > 0 {
+			c.Missed = int(s.version - w.seen[i] - 1)
+		}
+		first := w.seen[i] == 0
+		w.seen[i] = s.version
+		if first && s.changed <= w.after {
+			continue // the subscriber has it from before
+		}
+		s.last(&c.Last)
+		out = append(out, c)
+	}
+	slices.SortStableFunc(out, func(a, b Change) int { return cmp.Compare(a.Last.Changed, b.Last.Changed) })
+	w.after = max(w.after, w.p.through)
+	return out, w.p.through
+}

@@ -19,9 +19,9 @@ type views struct {
 }
 
 func newViews(rows projections.Store) views {
-	return views{assets: assets.New(), devices: devices.New(), audit: audit.New(), twins: twins.New(), history: history.New(rows)}
+	return views{assets: assets.New(), devices: devices.New(rows), audit: audit.New(rows), twins: twins.New(), history: history.New(rows)}
 }
 
 func (v views) folds() []projections.Fold {
-	return []projections.Fold{v.assets.Fold, v.devices.Fold, v.audit.Fold, v.twins.Fold, v.history}
+	return []projections.Fold{v.assets, v.devices, v.audit, v.twins, v.history}
 }

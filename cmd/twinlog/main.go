@@ -25,8 +25,9 @@ Everything that happens is an event in one append-only log; everything that is
 asked is answered from folds of that log, with its quality and its position.`
 
 type commands struct {
-	Demo  demoCommand  `cmd:"" help:"Run a simulated pumping station, its gateway and its twin in one process."`
-	Serve serveCommand `cmd:"" help:"Run the server."`
+	Demo   demoCommand   `cmd:"" help:"Run a simulated pumping station, its gateway and its twin in one process."`
+	Serve  serveCommand  `cmd:"" help:"Run the server."`
+	Import importCommand `cmd:"" help:"Bring assets or samples from a file into the log."`
 }
 
 // streams are where a command speaks: answers to out, everything else to err.

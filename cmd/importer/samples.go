@@ -1,0 +1,182 @@
+package importer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/oklog/ulid/v2"
+
+	"github.com/twinlog/twinlog/domain/device"
+	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/telemetry"
+)
+
+// Log is what an import needs of a log, and who imports.
+type Log struct {
+	eventlog.Log
+	Actor eventlog.Actor
+}
+
+// Samples imports a file of samples and returns what became of it. After an
+// error what was stored stays stored; the same import again goes on from there.
+func Samples(ctx context.Context, log Log, r io.Reader, o Options, hooks Hooks) (Progress, error) {
+	clock, err := newClock(o)
+	if err != nil {
+		return Progress{}, err
+	}
+	read := csvRows
+	switch o.Format {
+	case "csv":
+	case "ndjson":
+		read = ndjsonRows
+	default:
+		return Progress{}, fmt.Errorf("format %q of %s, expected csv or ndjson: %w", o.Format, o.Name, ErrBadOptions)
+	}
+	t := &teller{hooks: hooks}
+	im := &samples{log: log, options: o, teller: t, devices: map[string]*series{}}
+	err = read(r, o, clock, t, func(r row) error { return im.add(ctx, r) })
+	if err == nil {
+		err = im.finish(ctx)
+	}
+	t.tell(true)
+	return t.now, err
+}
+
+// samples is an import under way.
+type samples struct {
+	log     Log
+	options Options
+	teller  *teller
+	devices map[string]*series
+}
+
+// series is one device's part of it.
+type series struct {
+	stream   eventlog.StreamID
+	known    map[ulid.ULID]struct{}
+	expected eventlog.Expected
+	batch    []eventlog.NewEvent
+	bytes    int
+	signals  []string // in the order of their appearance
+	seen     map[string]bool
+}
+
+// source keeps imported rows apart from those that the device sends itself,
+// whose stream has a dedupe window of its own.
+func source(device string) string { return "import~" + device }
+
+func (im *samples) add(ctx context.Context, r row) error {
+	s, ok := im.devices[r.device]
+	if !ok {
+		var err error
+		if s, err = im.open(ctx, r.device); err != nil {
+			return err
+		}
+		im.devices[r.device] = s
+	}
+	for _, m := range r.samples {
+		if !s.seen[m.Signal] {
+			s.seen[m.Signal] = true
+			s.signals = append(s.signals, m.Signal)
+		}
+	}
+	id := r.id()
+	if _, known := s.known[id]; known {
+		im.teller.now.Known++
+		im.teller.tell(false)
+		return nil
+	}
+	stored := telemetry.Row{
+		Device: r.device, DeviceType: im.options.DeviceType, MsgID: id.String(), SourceTime: r.at,
+		Basis: telemetry.FromSourceTS, EdgeLatency: -1, Samples: r.samples,
+	}
+	if err := stored.Check(); err != nil {
+		im.teller.fault(Fault{Line: r.line, Given: r.device, Expected: err.Error()})
+		return nil
+	}
+	s.known[id] = struct{}{}
+	data := stored.AppendBinary(nil)
+	s.batch = append(s.batch, eventlog.NewEvent{
+		ID: telemetry.UnorderedID(im.log.Origin(), r.device, stored.MsgID), Type: eventlog.TelemetryRecorded,
+		ContentType: telemetry.ContentType, Data: data, Envelope: eventlog.Envelope{Actor: im.log.Actor},
+	})
+	// 512 bytes are more than the envelope of a row.
+	if s.bytes += len(data) + 512; s.bytes > eventlog.MaxAppendBytes*3/4 {
+		if err := im.flush(ctx, s); err != nil {
+			return err
+		}
+	}
+	im.teller.tell(false)
+	return nil
+}
+
+// open reads what is known of a device's imports from the log.
+func (im *samples) open(ctx context.Context, name string) (*series, error) {
+	s := &series{stream: telemetry.Stream(source(name), telemetry.Unordered), known: map[ulid.ULID]struct{}{}, seen: map[string]bool{}}
+	if err := s.stream.Check(); err != nil {
+		return nil, err
+	}
+	for rec, err := range im.log.Read(ctx, s.stream, 0, eventlog.Forwards) {
+		if err != nil {
+			return nil, fmt.Errorf("what is known of %s: %w", name, err)
+		}
+		s.expected = eventlog.At(rec.Revision)
+		if rec.Type != eventlog.TelemetryRecorded {
+			continue
+		}
+		stored, err := telemetry.Decode(rec.Data)
+		if err != nil {
+			return nil, fmt.Errorf("%s@%d: %w", rec.Stream, rec.Revision, err)
+		}
+		id, err := ulid.ParseStrict(stored.MsgID)
+		if err != nil {
+			return nil, fmt.Errorf("%s@%d: msg_id %q, expected that of an import: %w", rec.Stream, rec.Revision, stored.MsgID, err)
+		}
+		s.known[id] = struct{}{}
+	}
+	return s, nil
+}
+
+func (im *samples) flush(ctx context.Context, s *series) error {
+	if len(s.batch) == 0 {
+		return nil
+	}
+	if !im.options.DryRun {
+		done, err := im.log.Append(ctx, s.stream, s.expected, s.batch...)
+		if errors.Is(err, eventlog.ErrConflict) {
+			return fmt.Errorf("%s: another import of this device is under way; wait for it and import again: %w", s.stream, err)
+		}
+		if err != nil {
+			return fmt.Errorf("store %d rows: %w", len(s.batch), err)
+		}
+		s.expected = eventlog.At(done.Revision)
+	}
+	im.teller.now.Stored += len(s.batch)
+	s.batch, s.bytes = nil, 0
+	return nil
+}
+
+// finish stores what is left and says that the devices exist.
+func (im *samples) finish(ctx context.Context) error {
+	for name, s := range im.devices {
+		if err := im.flush(ctx, s); err != nil {
+			return err
+		}
+		if im.options.DryRun {
+			continue
+		}
+		call := eventlog.Call{Key: eventlog.NewKey(im.log.Origin(), "import", "seeDevice", name), Envelope: eventlog.Envelope{Actor: im.log.Actor}}
+		see := device.See{Device: name, Type: im.options.DeviceType, How: device.Known}
+		if _, _, err := device.Decider.Execute(ctx, im.log, device.Stream(name), call, see); err != nil {
+			return fmt.Errorf("register device %s: %w", name, err)
+		}
+		if !im.options.NoBind {
+			if err := im.bind(ctx, name, s.signals); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

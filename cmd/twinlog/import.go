@@ -1,0 +1,176 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/schollz/progressbar/v3"
+
+	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
+	"github.com/twinlog/twinlog/cmd/importer"
+	"github.com/twinlog/twinlog/cmd/server"
+)
+
+type importCommand struct {
+	Assets  importAssets  `cmd:"" help:"Assets from CSV (path, level, class, nameplate.*) or JSON (a tree)."`
+	Samples importSamples `cmd:"" help:"Samples from CSV (a column of times, the others signals; or time, signal, value, quality) or NDJSON."`
+}
+
+// importFlags are common to both.
+type importFlags struct {
+	File     string `arg:"" type:"existingfile" help:"The file; its ending says what it is."`
+	Data     string `name:"data" placeholder:"DIR" help:"Data directory of a server that is not running (as serve's)."`
+	Server   string `name:"server" placeholder:"URL" help:"Import through a running server, such as http://127.0.0.1:8080."`
+	Operator string `name:"operator" placeholder:"NAME" help:"Who imports. The name is stored encrypted."`
+	DryRun   bool   `name:"dry-run" help:"Read and report, store nothing."`
+	Rejects  string `name:"rejects" placeholder:"FILE" help:"Write what was refused to FILE, a JSON object a line."`
+}
+
+type importAssets struct{ importFlags }
+
+// Run imports.
+func (c importAssets) Run(ctx context.Context, std streams) error {
+	return c.run(ctx, std, importer.WhatAssets, importer.Options{})
+}
+
+type importSamples struct {
+	importFlags
+	Device     string            `name:"device" placeholder:"NAME" help:"Device that measured, where no column says."`
+	DeviceType string            `name:"device-type" placeholder:"TYPE" help:"Its type."`
+	Time       string            `name:"time" placeholder:"COLUMN" help:"Column of times (found by its name, else the first)."`
+	TimeFormat string            `name:"time-format" placeholder:"LAYOUT" help:"Go layout of the times, e.g. '02/01/06 15:04' (the usual forms are known)."`
+	Zone       string            `name:"zone" placeholder:"ZONE" help:"IANA zone of times without one, e.g. Europe/Berlin (UTC)."`
+	Map        map[string]string `name:"map" placeholder:"COLUMN=SIGNAL" help:"Another name for a column's signal; may be repeated."`
+	Skip       []string          `name:"skip" placeholder:"COLUMN" help:"Columns to leave out."`
+	NoBind     bool              `name:"no-bind" help:"Do not make an asset imported/DEVICE whose tags show the signals."`
+}
+
+// Help is shown by twinlog import samples --help.
+func (importSamples) Help() string {
+	return `  twinlog import samples pump.csv --device P-7 --zone Europe/Berlin
+  twinlog import samples export.ndjson --server http://127.0.0.1:8080
+
+A row that is in the log already is not stored again, whatever its file is
+called: stop and start as you like. Then ask for imported/DEVICE/SIGNAL.`
+}
+
+// Run imports.
+func (c importSamples) Run(ctx context.Context, std streams) error {
+	return c.run(ctx, std, importer.WhatSamples, importer.Options{
+		Device: c.Device, DeviceType: c.DeviceType, Time: c.Time, TimeFormat: c.TimeFormat,
+		Zone: c.Zone, Map: c.Map, Skip: c.Skip, NoBind: c.NoBind,
+	})
+}
+
+func (f importFlags) run(ctx context.Context, std streams, what string, o importer.Options) error {
+	o.Name, o.DryRun, o.Operator = filepath.Base(f.File), f.DryRun, f.Operator
+	o.Format = strings.ToLower(strings.TrimPrefix(filepath.Ext(f.File), "."))
+	file, err := os.Open(f.File)
+	if err != nil {
+		return err
+	}
+	defer file.Close() //nolint:errcheck // it was only read
+	hooks, finish, err := f.report(file, std)
+	if err != nil {
+		return err
+	}
+	done, err := f.do(ctx, what, file, o, hooks)
+	if err := errors.Join(err, finish()); err != nil {
+		return err
+	}
+	verb := "stored"
+	if f.DryRun {
+		verb = "would be stored"
+	}
+	fmt.Fprintf(std.out, "%s: %d rows, %d %s, %d known already, %d refused\n", o.Name, done.Rows, done.Stored, verb, done.Known, done.Faults)
+	if done.Faults > 0 {
+		return fmt.Errorf("%s: %d rows were refused, the others are in", o.Name, done.Faults)
+	}
+	return nil
+}
+
+// do imports here or there.
+func (f importFlags) do(ctx context.Context, what string, file io.Reader, o importer.Options, hooks importer.Hooks) (importer.Progress, error) {
+	if f.Server != "" {
+		return importer.There(ctx, f.Server, what, file, o, hooks)
+	}
+	data := f.Data
+	if data == "" {
+		var err error
+		if data, err = dataHome("plant"); err != nil {
+			return importer.Progress{}, err
+		}
+	}
+	log, err := server.OpenLog(ctx, data, slog.New(slog.DiscardHandler))
+	if errors.Is(err, badgerlog.ErrLocked) {
+		return importer.Progress{}, fmt.Errorf("%w; a server is running: import through it with --server http://ADDR", err)
+	}
+	if err != nil {
+		return importer.Progress{}, err
+	}
+	who, err := server.Who(ctx, data, log)
+	if err != nil {
+		return importer.Progress{}, errors.Join(err, log.Close())
+	}
+	actor, err := who(ctx, o.Operator)
+	if err != nil {
+		return importer.Progress{}, errors.Join(err, log.Close())
+	}
+	done, err := importer.Here(ctx, what, importer.Log{Log: log, Actor: actor}, file, o, hooks)
+	return done, errors.Join(err, log.Close())
+}
+
+// shownFaults bounds what is printed; all are in the file of rejects.
+const shownFaults = 20
+
+// report returns hooks that tell a person, and what ends them.
+func (f importFlags) report(file *os.File, std streams) (importer.Hooks, func() error, error) {
+	info, err := file.Stat()
+	if err != nil {
+		return importer.Hooks{}, nil, err
+	}
+	var rejects *os.File
+	if f.Rejects != "" {
+		if rejects, err = os.Create(f.Rejects); err != nil {
+			return importer.Hooks{}, nil, err
+		}
+	}
+	bar := progressbar.DefaultBytesSilent(info.Size(), filepath.Base(f.File))
+	if tty, ok := std.err.(*os.File); ok && terminal(tty) {
+		bar = progressbar.DefaultBytes(info.Size(), filepath.Base(f.File))
+	}
+	var writing error
+	shown := 0
+	hooks := importer.Hooks{
+		Progress: func(p importer.Progress) { _ = bar.Set64(min(p.Bytes, info.Size())) },
+		Fault: func(fault importer.Fault) {
+			if shown++; shown <= shownFaults {
+				fmt.Fprintf(std.err, "%s: %v\n", filepath.Base(f.File), fault)
+			} else if shown == shownFaults+1 {
+				fmt.Fprintln(std.err, "… more of them: --rejects FILE keeps all")
+			}
+			if rejects != nil && writing == nil {
+				writing = json.NewEncoder(rejects).Encode(fault)
+			}
+		},
+	}
+	return hooks, func() error {
+		_ = bar.Finish()
+		if rejects != nil {
+			writing = errors.Join(writing, rejects.Close())
+		}
+		return writing
+	}, nil
+}
+
+func terminal(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}

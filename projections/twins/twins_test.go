@@ -82,11 +82,12 @@ type log struct {
 	position eventlog.Position
 	recorded time.Time
 	skew     time.Duration
+	jump     int // positions between two records, at most
 	model    model
 }
 
 func newLog(r *rand.Rand) *log {
-	return &log{r: r, recorded: start, skew: time.Minute, model: model{
+	return &log{r: r, recorded: start, skew: time.Minute, jump: 400, model: model{
 		waiting: map[telemetry.Point][]twins.Last{}, current: map[telemetry.Point]twins.Last{},
 	}}
 }
@@ -94,8 +95,11 @@ func newLog(r *rand.Rand) *log {
 func (l *log) append(typ string, data []byte) eventlog.Record {
 	r := l.r
 	l.recorded = l.recorded.Add(time.Duration(r.Int64N(3e9)))
+	if r.IntN(50) == 0 {
+		l.recorded = l.recorded.Add(-20 * time.Second) // another server's clock
+	}
 	last := l.position
-	l.position += 1 + eventlog.Position(r.IntN(400))
+	l.position += 1 + eventlog.Position(r.IntN(l.jump))
 	if end := l.position >> 16 << 16; end > last+1 && r.IntN(2) == 0 {
 		l.position = end - eventlog.Position(r.IntN(2)) // the last of a window, or the first
 	}
@@ -221,6 +225,35 @@ func TestAgainstModel(t *testing.T) {
 		again.restart(t)
 		again.feed(t, l.records, func() int { return 1000 })
 		same(t, v.store, again.store)
+	}
+	t.Logf("%d logs", rounds)
+}
+
+// TestRestartAnywhere stops after every record, in particular at the ends of
+// windows, and starts again from what was written.
+func TestRestartAnywhere(t *testing.T) {
+	r := rand.New(rand.NewPCG(budget.Seed(t), 3))
+	rounds := 0
+	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); rounds++ {
+		l := newLog(r)
+		l.jump = 20_000
+		v := &live{store: memrows.New()}
+		v.restart(t)
+		for range 80 {
+			l.run(1)
+			v.feed(t, l.records, func() int { return 1 })
+			v.restart(t)
+			v.feed(t, l.records, func() int { return 1 + r.IntN(5) })
+			for d := range 5 {
+				for s := range 4 {
+					pt := telemetry.Point{Device: fmt.Sprint("D", d), Signal: fmt.Sprint("s", s)}
+					got, _ := v.fold.View().Latest(t.Context(), []telemetry.Point{pt})
+					if diff := gocmp.Diff(l.model.current[pt], got[0]); diff != "" {
+						t.Fatalf("%v after %d records, want (-) got (+): %s", pt, len(l.records), diff)
+					}
+				}
+			}
+		}
 	}
 	t.Logf("%d logs", rounds)
 }

@@ -365,6 +365,63 @@ func TestARefusalIsLoggedOnce(t *testing.T) {
 	})
 }
 
+// TestTheGraverReasonStands: what a protocol and the scaling say of one reading
+// are joined to the worse of the two, the protocol's where they are alike.
+func TestTheGraverReasonStands(t *testing.T) {
+	loop, err := normalize.Current(1, 0, 0, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	substitute, pegged := codes.UncertainSubstituteValue, codes.UncertainSensorNotAccurate.WithLimit(codes.Low)
+	for _, tt := range []struct {
+		mA   float64
+		came codes.Code
+		want codes.Code
+	}{
+		{12, codes.Good, codes.Good},
+		{12, substitute, substitute},
+		{3.7, codes.Good, pegged},
+		{3.7, substitute, substitute},
+		{0, codes.Good, codes.BadSensorFailure},
+		{0, substitute, codes.BadSensorFailure},
+		{0, codes.BadOutOfService, codes.BadOutOfService},
+		{12, codes.BadOutOfService, codes.BadOutOfService},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			p := edge.Pipeline{Polled: polled{read: func(int, int) acquire.Reading {
+				return acquire.Reading{Value: float(tt.mA), Quality: codes.Of(tt.came)}
+			}}, Devices: make([]edge.Device, 1), Tags: []edge.Tag{{Signal: "x", Every: time.Second, Scale: loop}}}
+			var s sink
+			run(t, &s, 0, p)
+			got := s.got[0].Row.Samples[0]
+			if got.Quality.Code != tt.want || (tt.want.Status() == codes.IsBad) != (got.Value.Kind == telemetry.Null) {
+				t.Errorf("%v mA that came as %v became %+v, %v; want %v", tt.mA, tt.came, got.Value, got.Quality.Code, tt.want)
+			}
+		})
+	}
+}
+
+// TestRateOverThePeriod: a read that was late is followed at once by the next,
+// and what noise does in between is no rate.
+func TestRateOverThePeriod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		src := polled{read: func(second, _ int) acquire.Reading {
+			if second == 2 {
+				time.Sleep(990 * time.Millisecond)
+			}
+			return good(50 + 0.3*float64(second%2))
+		}}
+		p := pump(edge.Pipeline{Polled: src})
+		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
+		p.Tags[0].Limits.MaxRate = 1
+		var s sink
+		run(t, &s, 6, p)
+		if diff := cmp.Diff([]string{"0 P-1 flow=50/Good"}, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}
+
 func TestPipelinesThatContradictThemselves(t *testing.T) {
 	src := polled{}
 	for name, p := range map[string]edge.Pipeline{

@@ -157,13 +157,8 @@ func (r *run) weigh(reading acquire.Reading) (piece, bool) {
 		}
 		r.native[tag] = this
 	}
-	value, code := reading.Value, reading.Quality.Code
-	if code.Status() != quality.IsBad {
-		scaled, said := r.Tags[tag].Scale.Apply(value)
-		if value = scaled; said != quality.Good {
-			code = worse(code, said)
-		}
-	}
+	value, said := r.Tags[tag].Scale.Apply(reading.Value)
+	code := worse(reading.Quality.Code, said)
 	r.judges[tag].Heard(reading.At)
 	value, code = r.judges[tag].Judge(reading.Value, value, code, at)
 	if code.Status() == quality.IsBad {

@@ -226,6 +226,38 @@ type talker func(ctx context.Context, hear func([]acquire.Reading)) error
 
 func (f talker) Report(ctx context.Context, hear func([]acquire.Reading)) error { return f(ctx, hear) }
 
+// TestListenStartsOver: a session in which something was heard is followed by
+// the shortest wait, however many there were.
+func TestListenStartsOver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var began []time.Duration
+		src := talker(func(_ context.Context, hear func([]acquire.Reading)) error {
+			began = append(began, time.Since(epoch()))
+			if len(began) > 5 {
+				hear([]acquire.Reading{{}})
+			}
+			return errLost
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		err := acquire.Listen(ctx, src, 1, time.Hour, acquire.Retry{Min: time.Second, Max: time.Hour}, quiet(), func(context.Context, acquire.Scan) error { return nil })
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Listen returned %v", err)
+		}
+		if wait := began[4] - began[3]; wait < 4*time.Second || wait > 8*time.Second {
+			t.Errorf("the fourth wait is %v, want 4 s to 8 s", wait)
+		}
+		for i := 6; i < len(began); i++ {
+			if wait := began[i] - began[i-1]; wait > time.Second {
+				t.Errorf("after a session that worked the wait is %v, want at most 1 s", wait)
+			}
+		}
+		if len(began) < 20 {
+			t.Errorf("%d sessions", len(began))
+		}
+	})
+}
+
 func TestListen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		sessions := 0

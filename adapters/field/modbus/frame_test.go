@@ -52,6 +52,24 @@ func TestDecodePDU(t *testing.T) {
 	}
 }
 
+// TestFramesThatAreNone: after them nobody knows where the next one begins.
+func TestFramesThatAreNone(t *testing.T) {
+	for name, b := range map[string][]byte{
+		"another protocol":       {0, 1, 0, 1, 0, 5, 1, 3, 2, 0, 0},
+		"a unit without a PDU":   {0, 1, 0, 0, 0, 1, 1, 3, 2, 0, 0},
+		"no length at all":       {0, 1, 0, 0, 0, 0, 1, 3, 2, 0, 0},
+		"longer than a PDU is":   append([]byte{0, 1, 0, 0, 0, 255, 1, 3}, make([]byte, 300)...),
+		"longer than the buffer": append([]byte{0, 1, 0, 0, 8, 0, 1, 3}, make([]byte, 3000)...),
+	} {
+		if _, err := readFrame(bufio.NewReaderSize(bytes.NewReader(b), 2*maxFrameBytes)); !errors.Is(err, ErrFrame) {
+			t.Errorf("%s: error %v, want ErrFrame", name, err)
+		}
+	}
+	if _, err := readFrame(bufio.NewReader(bytes.NewReader([]byte{0, 1, 0, 0, 0, 5, 1}))); !errors.Is(err, io.ErrUnexpectedEOF) {
+		t.Errorf("half a frame: error %v, want an unexpected end", err)
+	}
+}
+
 // FuzzPDU holds the decoder to four promises: it never panics, it returns as
 // much as was asked for or nothing, its error is an exception or ErrReply, and
 // what it accepts encodes back to the bytes that it read (the unused bits of

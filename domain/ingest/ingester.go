@@ -49,6 +49,7 @@ type Ingester struct {
 	seed     maphash.Seed // of hashes that only this process compares
 	spaces   sync.Pool    // of *workspace
 	items    sync.Pool    // of *item
+	batches  sync.Pool    // of *batch
 	depth    depth
 	arrivals arrivals // tells messages without identity apart
 

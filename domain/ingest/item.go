@@ -107,7 +107,7 @@ func (g *Ingester) understand(it *item, w *workspace, readErr error) key {
 	if owner == "" {
 		owner = it.message.Client
 	}
-	if checkName(owner, maxNameBytes) != nil {
+	if !validName(owner) {
 		owner = "unknown"
 	}
 	return key{keyDeadLetter, owner, ""}
@@ -136,6 +136,8 @@ func checkSource(u *Uplink) error {
 
 // maxNameBytes is how long the id of a stream may be.
 const maxNameBytes = 200
+
+func validName(name string) bool { return checkName(name, maxNameBytes) == nil }
 
 // checkName returns why an entity's name cannot be that of a stream with at most
 // most bytes, without making the stream's.
@@ -279,7 +281,7 @@ func (g *Ingester) id(it *item, u *Uplink) eventlog.EventID {
 	case u.Incarnation != telemetry.Unordered:
 		return telemetry.OrderedID(g.log.Origin(), u.Incarnation, u.Row.Seq)
 	case it.msgID != "":
-		return telemetry.UnorderedID(g.log.Origin(), u.Row.Device, it.msgID)
+		return telemetry.UnorderedID(g.log.Origin(), u.Source, it.msgID)
 	default:
 		return g.arrivals.id(g.log.Origin(), it.message)
 	}

@@ -84,17 +84,16 @@ func TestOracle(t *testing.T) {
 
 // outbox is a gateway's outbox as it should be, or a copy of one.
 type outbox struct {
-	inc    string
-	all    []delivery // by seq - 1; a loss fills all its numbers
-	acked  int        // messages answered
-	cloned bool
+	inc   string
+	all   []delivery // by seq - 1; a loss fills all its numbers
+	acked int        // messages answered
 }
 
 func (o *outbox) add(rng *rand.Rand) {
 	seq := len(o.all) + 1
 	switch {
 	case seq == 1:
-		o.all = append(o.all, started(o.inc, 1, ""))
+		o.all = append(o.all, started(o.inc, ""))
 	case rng.IntN(20) == 0:
 		n := rng.IntN(5)
 		for range n + 1 {
@@ -397,11 +396,11 @@ func TestIdleSources(t *testing.T) {
 	p.cfg.Idle = 5 * time.Millisecond
 	p.start()
 	defer func() { p.g.Close() }()
-	p.send(own("a", 1, 1000, 1), started(incA, 1, ""))
+	p.send(own("a", 1, 1000, 1), started(incA, ""))
 	for end := time.Now().Add(10 * time.Second); p.g.Sources() > 0; time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%d sources still remembered", p.g.Sources())
 		}
 	}
-	p.expect(t, "answers", answers(p.send(own("a", 1, 1000, 1), started(incA, 1, ""), sample(incA, 2, 2))), "duplicate, duplicate, stored")
+	p.expect(t, "answers", answers(p.send(own("a", 1, 1000, 1), started(incA, ""), sample(incA, 2, 2))), "duplicate, duplicate, stored")
 }

@@ -190,10 +190,10 @@ const (
 )
 
 // started is the first message of an outbox.
-func started(inc string, seq int, previous string) delivery {
+func started(inc, previous string) delivery {
 	return delivery{topic: gatewayTopic, client: "gw-1", payload: fmt.Sprintf(
-		`{"schema_version":"2.1","event":"source.started","seq":%d,"ts":1710844800000,"d":{},"meta":{"gw_id":"gw-1","inc":%q},"previous":%q,"last_acked":0,"reason":"new outbox"}`,
-		seq, inc, previous)}
+		`{"schema_version":"2.1","event":"source.started","seq":1,"ts":1710844800000,"d":{},"meta":{"gw_id":"gw-1","inc":%q},"previous":%q,"last_acked":0,"reason":"new outbox"}`,
+		inc, previous)}
 }
 
 func lost(inc string, from, to int) delivery {

@@ -25,9 +25,8 @@ type source struct {
 	device string // the last one that was found registered
 	loaded bool   // rules and at are those of the stream
 	at     eventlog.Expected
-	spare  []*item // the memory of the last batch
-	events []eventlog.NewEvent
-	fates  []fate
+	spare  []*item // the memory of the last queue
+	*batch         // while a worker runs
 
 	// mu guards the queue, its counts and the flags below; it is held for
 	// moments only. Ingester.mu may be held when it is taken, not the reverse.
@@ -50,6 +49,13 @@ type rules interface {
 	appended()
 }
 
+// batch is what a worker decided on and has not appended. Workers share the
+// memory, which is large, because most sources are idle most of the time.
+type batch struct {
+	events []eventlog.NewEvent
+	fates  []fate
+}
+
 // fate is what becomes of one item once the batch's events are in the log.
 type fate struct {
 	outcome Outcome
@@ -61,6 +67,8 @@ type fate struct {
 const (
 	// maxBatch bounds the answers that wait for one append, as a client's window does.
 	maxBatch = 1024
+	// maxSpare bounds the memory that a source keeps between two messages.
+	maxSpare = 64
 	// appendBytes is where a batch is cut; the rest to MaxAppendBytes is for
 	// events beside the messages' own.
 	appendBytes = eventlog.MaxAppendBytes * 9 / 10
@@ -98,6 +106,8 @@ func (s *source) take() ([]*item, bool) {
 		s.room = nil
 	}
 	if len(s.queue) == 0 {
+		s.g.batches.Put(s.batch)
+		s.batch = nil
 		s.running = false
 		return nil, false
 	}
@@ -118,23 +128,27 @@ func (s *source) silent() bool {
 
 // work empties the queue.
 func (s *source) work() {
+	s.batch, _ = s.g.batches.Get().(*batch)
+	if s.batch == nil {
+		s.batch = new(batch)
+	}
 	for {
 		items, ok := s.take()
 		if !ok {
 			return
 		}
 		for rest := items; len(rest) > 0; {
-			rest = rest[s.batch(rest):]
+			rest = rest[s.settle(rest):]
 		}
 		clear(items)
-		if cap(items) <= maxBatch { // a burst's memory is not kept
+		if cap(items) <= maxSpare { // a burst's memory is not kept
 			s.spare = items[:0]
 		}
 	}
 }
 
-// batch settles some of the items, at least one, and returns how many.
-func (s *source) batch(items []*item) int {
+// settle settles some of the items, at least one, and returns how many.
+func (s *source) settle(items []*item) int {
 	limit := min(len(items), maxBatch)
 	for {
 		n, err := s.try(items[:limit])
@@ -232,7 +246,7 @@ func (s *source) add(b body) int {
 		s.events = s.events[:n+1]
 	}
 	e := &s.events[n]
-	if e.Type == "" { // else it has the envelope from the last batch
+	if e.Envelope.Actor.Subject != s.env.Actor.Subject { // else it has it from an earlier batch
 		e.Envelope = s.env
 	}
 	e.ID, e.Type, e.ContentType, e.Data = b.id, b.typ, b.contentType, b.data

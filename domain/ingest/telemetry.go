@@ -44,6 +44,7 @@ func countStored(c *Counters, it *item) {
 		c.Lost.Add(it.lost)
 	case Unknown:
 		c.Refused.Add(1)
+	default: // a start, and a status, are counted by nobody
 	}
 }
 
@@ -62,7 +63,7 @@ func countAhead(c *Counters, _ *item)      { c.Ahead.Add(1) }
 // what they measured.
 func (s *source) register(ctx context.Context, it *item) error {
 	id := it.device.Device
-	if id == s.device || s.g.registered(id) || checkName(id, maxNameBytes) != nil {
+	if id == s.device || s.g.registered(id) || !validName(id) {
 		return nil
 	}
 	if err := s.g.register(ctx, it.device); err != nil {

@@ -117,7 +117,7 @@ func readBack(ctx context.Context, s *source, last eventlog.Revision, n int, sin
 		if rec.Recorded.Before(since) {
 			break
 		}
-		sum, err := summarize(rec)
+		sum, err := summarise(rec)
 		if err != nil {
 			return nil, err
 		}
@@ -129,7 +129,7 @@ func readBack(ctx context.Context, s *source, last eventlog.Revision, n int, sin
 	return all, nil
 }
 
-func summarize(rec eventlog.Record) (summary, error) {
+func summarise(rec eventlog.Record) (summary, error) {
 	sum := summary{revision: rec.Revision, times: block{recorded: rec.Recorded.UnixMilli()}}
 	switch rec.Type {
 	case eventlog.TelemetryRecorded:
@@ -260,8 +260,9 @@ func (r *unorderedRules) decide(ctx context.Context, s *source, it *item) (fate,
 		return fate{outcome: Outcome{Ack: true, Duplicate: true}, event: -1, count: countDuplicate}, nil
 	case reused:
 		return r.reuse(s, it), nil
+	default:
+		return r.take(s, it, seen == expired)
 	}
-	return r.take(s, it, seen == expired)
 }
 
 // sighting says where a message's msg_id was seen before.
@@ -336,7 +337,7 @@ func (r *unorderedRules) compare(ctx context.Context, s *source, it *item, rev e
 		if err != nil {
 			return unseen, err
 		}
-		sum, err := summarize(rec)
+		sum, err := summarise(rec)
 		if err != nil || sum.msgID != it.msgID {
 			return unseen, err
 		}
@@ -392,7 +393,11 @@ func (r *unorderedRules) take(s *source, it *item, maybe bool) (fate, error) {
 			c.gap = true
 		}
 	}
-	n := r.add(s, it, it.event, it.content)
+	b := it.event
+	if maybe { // the id that follows from its msg_id may be taken
+		b.id = s.g.arrivals.id(s.g.log.Origin(), it.message)
+	}
+	n := r.add(s, it, b, it.content)
 	if it.hasSeq {
 		r.state.took(it.from, it.at)
 	} else {
@@ -431,8 +436,10 @@ func (u counted) count(c *Counters, it *item) {
 		yes bool
 		add interface{ Add(uint64) uint64 }
 	}{
-		{u.maybe, &c.PossibleDuplicates}, {u.withoutID, &c.WithoutID},
-		{u.gap, &c.Gaps}, {u.late, &c.Reordered},
+		{u.maybe, &c.PossibleDuplicates},
+		{u.withoutID, &c.WithoutID},
+		{u.gap, &c.Gaps},
+		{u.late, &c.Reordered},
 	} {
 		if one.yes {
 			one.add.Add(1)

@@ -42,8 +42,8 @@ const (
 	BadUserAccessDenied                     Code = 0x801F0000
 	BadNoCommunication                      Code = 0x80310000
 	BadWaitingForInitialData                Code = 0x80320000
-	BadNodeIdInvalid                        Code = 0x80330000
-	BadNodeIdUnknown                        Code = 0x80340000
+	BadNodeIDInvalid                        Code = 0x80330000
+	BadNodeIDUnknown                        Code = 0x80340000
 	BadDataEncodingInvalid                  Code = 0x80380000
 	BadNotReadable                          Code = 0x803A0000
 	BadNotWritable                          Code = 0x803B0000
@@ -114,8 +114,8 @@ var names = map[Code]string{
 	BadUserAccessDenied:                     "BadUserAccessDenied",
 	BadNoCommunication:                      "BadNoCommunication",
 	BadWaitingForInitialData:                "BadWaitingForInitialData",
-	BadNodeIdInvalid:                        "BadNodeIdInvalid",
-	BadNodeIdUnknown:                        "BadNodeIdUnknown",
+	BadNodeIDInvalid:                        "BadNodeIdInvalid",
+	BadNodeIDUnknown:                        "BadNodeIdUnknown",
 	BadDataEncodingInvalid:                  "BadDataEncodingInvalid",
 	BadNotReadable:                          "BadNotReadable",
 	BadNotWritable:                          "BadNotWritable",

@@ -53,10 +53,13 @@ func goldenRows() []goldenRow {
 	}
 	kinds := Row{Device: "all-kinds", SourceTime: at, EdgeLatency: NoLatency}
 	for i, v := range []Value{
-		{}, BoolValue(false), BoolValue(true), IntValue(0), IntValue(math.MaxInt64), IntValue(math.MinInt64),
+		{},
+		BoolValue(false), BoolValue(true), IntValue(0), IntValue(math.MaxInt64), IntValue(math.MinInt64),
 		StringValue("offen – geöffnet"), StringValue(strings.Repeat("x", 200)),
 		FloatValue(0), FloatValue(math.Copysign(0, -1)), FloatValue(math.Inf(1)), FloatValue(math.Inf(-1)),
-		{Kind: Float64, Bits: 0x7ff8000000000000}, {Kind: Float64, Bits: 0x7ff8dead0000beef}, {Kind: Float64, Bits: 0xfff0000000000001},
+		{Kind: Float64, Bits: 0x7ff8000000000000},
+		{Kind: Float64, Bits: 0x7ff8dead0000beef},
+		{Kind: Float64, Bits: 0xfff0000000000001},
 		FloatValue(72), FloatValue(72.4), FloatValue(-0.001), FloatValue(20.0625), FloatValue(1e-9), FloatValue(123456.789),
 		FloatValue(math.Pi), FloatValue(math.MaxFloat64), FloatValue(math.SmallestNonzeroFloat64), FloatValue(1 << 53),
 		FloatValue(1<<50 - 1), FloatValue(1 << 50), FloatValue(0.30000000000000004), FloatValue(1125899906842.623),
@@ -192,6 +195,7 @@ func peerRowOf(r Row) peerRow {
 			o.Value = fmt.Sprint(s.Value.Bits == 1)
 		case String:
 			o.Value = x(s.Value.Str)
+		case Null:
 		}
 		p.Samples = append(p.Samples, o)
 	}

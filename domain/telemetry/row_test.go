@@ -66,10 +66,29 @@ func TestFloatForms(t *testing.T) {
 		f    float64
 		size int
 	}{
-		{0, 2}, {1, 2}, {-1, 2}, {63, 2}, {72.4, 3}, {-0.5, 2}, {0.001, 2}, {20.625, 4}, {0.0625, 3}, {1e-9, 2},
-		{123456.789, 5}, {1e6, 4}, {math.Copysign(0, -1), 9}, {math.NaN(), 9}, {math.Inf(1), 9}, {math.Inf(-1), 9},
-		{math.Pi, 9}, {math.MaxFloat64, 9}, {math.SmallestNonzeroFloat64, 9}, {1 << 53, 9}, {0.30000000000000004, 9},
-		{math.Float64frombits(0x7ff8dead0000beef), 9}, {math.Float64frombits(0xfff0000000000001), 9},
+		{0, 2},
+		{1, 2},
+		{-1, 2},
+		{63, 2},
+		{72.4, 3},
+		{-0.5, 2},
+		{0.001, 2},
+		{20.625, 4},
+		{0.0625, 3},
+		{1e-9, 2},
+		{123456.789, 5},
+		{1e6, 4},
+		{math.Copysign(0, -1), 9},
+		{math.NaN(), 9},
+		{math.Inf(1), 9},
+		{math.Inf(-1), 9},
+		{math.Pi, 9},
+		{math.MaxFloat64, 9},
+		{math.SmallestNonzeroFloat64, 9},
+		{1 << 53, 9},
+		{0.30000000000000004, 9},
+		{math.Float64frombits(0x7ff8dead0000beef), 9},
+		{math.Float64frombits(0xfff0000000000001), 9},
 	} {
 		r := Row{Samples: []Sample{{"x", FloatValue(c.f), quality.Quality{}}}, EdgeLatency: NoLatency}
 		before := len(appendSamples(nil, []Sample{{"x", Value{}, quality.Quality{}}})) - 1

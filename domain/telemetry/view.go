@@ -64,8 +64,10 @@ func (v *View) header(data []byte) error {
 		flag uint16
 		to   *[]byte
 	}{
-		{flagDeviceType, &v.DeviceType}, {flagGateway, &v.Gateway},
-		{flagFirmware, &v.Firmware}, {flagSchema, &v.SchemaVersion},
+		{flagDeviceType, &v.DeviceType},
+		{flagGateway, &v.Gateway},
+		{flagFirmware, &v.Firmware},
+		{flagSchema, &v.SchemaVersion},
 	} {
 		if flags&f.flag != 0 {
 			*f.to = c.string()

@@ -279,8 +279,10 @@ func (f *fields) loss(l *telemetry.Lost, at time.Time) (err error) {
 		name, text string
 		to         *uint64
 	}{
-		{"from", f.from, &l.From}, {"to", f.to, &l.To},
-		{"counts.messages", f.messages, &l.Counts.Messages}, {"counts.samples", f.lost, &l.Counts.Samples},
+		{"from", f.from, &l.From},
+		{"to", f.to, &l.To},
+		{"counts.messages", f.messages, &l.Counts.Messages},
+		{"counts.samples", f.lost, &l.Counts.Samples},
 	} {
 		if *n.to, err = count(n.name, n.text); err != nil {
 			return err

@@ -45,7 +45,7 @@ func (c Config) readStatus(m *ingest.Message, u *ingest.Uplink) error {
 		switch e.name {
 		case "online":
 			if online = e.kind == boolean; online {
-				u.Online = e.node.text == "true"
+				u.Online = e.text == "true"
 			}
 		case "reason":
 			r.text(e, hasReason, &u.Reason)

@@ -209,7 +209,7 @@ func (r *reader) take(m *namedNode, bit member, to *string, kind nodeKind, expec
 		r.fail(fmt.Errorf("%s is not %s: %w", m.name, expected, ErrInvalid))
 	case r.has&bit == 0:
 		r.has |= bit
-		*to = m.node.text
+		*to = m.text
 	}
 }
 
@@ -352,9 +352,9 @@ func (r *reader) sampleOf(m *namedNode, s *telemetry.Sample, code *bool) (err er
 				s.Quality.Scheme = byMessage
 			}
 		case "qs":
-			scheme, ok := quality.ParseScheme(e.node.text)
+			scheme, ok := quality.ParseScheme(e.text)
 			if !ok || e.kind != text || m.member("q") == nil {
-				return fmt.Errorf("qs %.40q without q, or not the name of a scheme: %w", e.node.text, ErrInvalid)
+				return fmt.Errorf("qs %.40q without q, or not the name of a scheme: %w", e.text, ErrInvalid)
 			}
 			s.Quality.Scheme = scheme
 		case "c":
@@ -364,7 +364,7 @@ func (r *reader) sampleOf(m *namedNode, s *telemetry.Sample, code *bool) (err er
 			}
 			s.Quality.Code, *code = quality.Code(c), true
 		case "k":
-			if kind = e.node.text; e.kind != text || kind == "" {
+			if kind = e.text; e.kind != text || kind == "" {
 				return fmt.Errorf("k is not a string: %w", ErrInvalid)
 			}
 		default:
@@ -380,9 +380,9 @@ func (r *reader) sampleOf(m *namedNode, s *telemetry.Sample, code *bool) (err er
 }
 
 func code32(e *namedNode) (uint32, error) {
-	n, err := strconv.ParseUint(e.node.text, 10, 32)
+	n, err := strconv.ParseUint(e.text, 10, 32)
 	if err != nil || e.kind != number {
-		return 0, fmt.Errorf("%s %.40q, expected an integer of 32 bits: %w", e.name, e.node.text, ErrInvalid)
+		return 0, fmt.Errorf("%s %.40q, expected an integer of 32 bits: %w", e.name, e.text, ErrInvalid)
 	}
 	return uint32(n), nil
 }

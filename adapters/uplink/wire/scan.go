@@ -164,7 +164,7 @@ func (f *fields) scanSample(p *scanner, signal string) bool {
 	return p.sampleObject(s)
 }
 
-// simple reads what nearly all samples are, behind {"v":
+// simple reads what nearly all samples are, from the value on.
 func (p *scanner) simple(s *telemetry.Sample) bool {
 	if _, ok := p.value(&s.Value); !ok || !p.word(`,"q":`) || !p.quality(&s.Quality.Raw) {
 		return false

@@ -8,7 +8,7 @@ import (
 	"unicode/utf8"
 )
 
-// ErrBadTopic: a topic that is not in the tree.
+// ErrBadTopic says that a topic is not in the tree.
 var ErrBadTopic = errors.New("topic is not in the tree")
 
 // Class is the part of a topic behind the device: what a message is for.

@@ -73,7 +73,8 @@ func (l *Link) Connect(ctx context.Context) (outbox.Session, error) {
 		hello.WillProperties = &paho.WillProperties{}
 	}
 	if _, err := s.client.Connect(ctx, hello); err != nil {
-		return nil, errors.Join(fmt.Errorf("mqtt %s: connect as %q: %w", l.address, l.cfg.ClientID, err), conn.Close())
+		_ = conn.Close()
+		return nil, fmt.Errorf("mqtt %s: connect as %q: %w", l.address, l.cfg.ClientID, err)
 	}
 	if l.cfg.StatusTopic != "" {
 		if err := s.publish(ctx, &paho.Publish{Topic: l.cfg.StatusTopic, Payload: []byte(online), QoS: 1, Retain: true}); err != nil {

@@ -134,7 +134,8 @@ func (s *Subscriber) once(ctx context.Context) error {
 	expiry := uint32(s.cfg.SessionExpiry / time.Second)
 	hello.Properties = &paho.ConnectProperties{SessionExpiryInterval: &expiry, ReceiveMaximum: &s.cfg.Window}
 	if _, err := client.Connect(connecting, hello); err != nil {
-		return errors.Join(fmt.Errorf("connect as %q: %w", s.cfg.ClientID, err), conn.Close())
+		_ = conn.Close()
+		return fmt.Errorf("connect as %q: %w", s.cfg.ClientID, err)
 	}
 	defer leave(client, conn, 0)
 	defer close(gone)
@@ -154,6 +155,16 @@ func (s *Subscriber) once(ctx context.Context) error {
 	}
 }
 
+// why says why a message can't be taken.
+func why(o ingest.Outcome) error {
+	if o.Err != nil {
+		return o.Err
+	}
+	return errAhead
+}
+
+var errAhead = errors.New("its source is ahead")
+
 // take hands a message over. It runs in paho's router and holds it while the
 // handler asks to wait, so that the broker's window fills.
 func (s *Subscriber) take(p paho.PublishReceived, number uint64, end func(error), gone <-chan struct{}) {
@@ -164,7 +175,7 @@ func (s *Subscriber) take(p paho.PublishReceived, number uint64, end func(error)
 	}
 	wait := s.cfg.Submit(m, func(o ingest.Outcome) {
 		if !o.Ack || o.Disconnect {
-			end(fmt.Errorf("message on %s can't be taken now: %w", m.Topic, errors.Join(o.Err)))
+			end(fmt.Errorf("message on %s can't be taken now: %w", m.Topic, why(o)))
 			return
 		}
 		s.acked.Add(1)

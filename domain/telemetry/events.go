@@ -29,15 +29,16 @@ type Lost struct {
 	To     uint64    `json:"to"`   // last one, at least From
 	Counts Counts    `json:"counts"`
 	Oldest time.Time `json:"oldest,omitzero"` // when the first of them was made, UTC
+	Newest time.Time `json:"newest,omitzero"` // when the last of them was made, UTC
 	At     time.Time `json:"at,omitzero"`     // when the source knew, UTC
 	Reason string    `json:"reason"`
 }
 
-// Counts says how much was lost. Messages may be less than the range, which
-// can hold earlier losses.
+// Counts says how much was lost.
 type Counts struct {
 	Messages uint64 `json:"messages"`
 	Samples  uint64 `json:"samples"`
+	Bytes    uint64 `json:"bytes,omitempty"` // of their payloads
 }
 
 // EventType is the name on disk.

@@ -111,7 +111,7 @@ func TestGoldenEvents(t *testing.T) {
 	at := time.Date(2024, 3, 19, 10, 39, 59, 980_000_000, time.UTC)
 	for _, ev := range []eventlog.Event{
 		Refused{Seq: 48292, MsgID: "01HSB2X5T3QJ8Z9W7V6R4N2M1K", Reason: `signal "x" twice`, Topic: "acme/s/a/l/pump/P-7/telemetry", Client: "gw-1", Payload: []byte(`{"d":{}}`)},
-		Lost{From: 5, To: 90, Counts: Counts{80, 800}, Oldest: at, At: at.Add(time.Second), Reason: "outbox over its budget"},
+		Lost{From: 5, To: 90, Counts: Counts{Messages: 80, Samples: 800}, Oldest: at, At: at.Add(time.Second), Reason: "outbox over its budget"},
 		Gap{Reason: GapMissing, From: 4, To: 9, LastSeq: 3},
 		Reordered{Seq: 5, Highest: 10, Closes: true},
 	} {

@@ -25,9 +25,10 @@ type fields struct {
 	firmware, gateway, incarnation    string
 	sourceTS, latency, scheme         string
 
-	event, previous, reason    string
-	lastAcked, from, to        string
-	messages, lost, oldestMade string
+	event, previous, reason string
+	lastAcked, from, to     string
+	messages, lost, bytes   string
+	oldest, newest          string
 
 	// samples hold the values as they are; Quality.Scheme is Assumed where no q
 	// came, byMessage where the message's own scheme applies, and Raw the q.
@@ -67,7 +68,9 @@ const (
 	hasCounts
 	hasMessages
 	hasLost
+	hasBytes
 	hasOldest
+	hasNewest
 )
 
 // identify tells what is known of the source, also of a message that cannot be
@@ -283,17 +286,25 @@ func (f *fields) loss(l *telemetry.Lost, at time.Time) (err error) {
 		{"to", f.to, &l.To},
 		{"counts.messages", f.messages, &l.Counts.Messages},
 		{"counts.samples", f.lost, &l.Counts.Samples},
+		{"counts.bytes", f.bytes, &l.Counts.Bytes},
 	} {
 		if *n.to, err = count(n.name, n.text); err != nil {
 			return err
 		}
 	}
-	if f.has&hasOldest != 0 {
-		d, err := nanoseconds(f.oldestMade)
-		if err != nil {
-			return fmt.Errorf("oldest %.40s: %w: %w", f.oldestMade, err, ErrInvalid)
+	for _, n := range []struct {
+		has        member
+		name, text string
+		to         *time.Time
+	}{{hasOldest, "oldest", f.oldest, &l.Oldest}, {hasNewest, "newest", f.newest, &l.Newest}} {
+		if f.has&n.has == 0 {
+			continue
 		}
-		l.Oldest = time.Unix(0, d).UTC()
+		d, err := nanoseconds(n.text)
+		if err != nil {
+			return fmt.Errorf("%s %.40s: %w: %w", n.name, n.text, err, ErrInvalid)
+		}
+		*n.to = time.Unix(0, d).UTC()
 	}
 	return nil
 }

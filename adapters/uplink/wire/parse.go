@@ -259,7 +259,9 @@ func (r *reader) full(m *namedNode) {
 	case "counts":
 		r.group(m, hasCounts, r.counts)
 	case "oldest":
-		r.number(m, hasOldest, &r.oldestMade)
+		r.number(m, hasOldest, &r.oldest)
+	case "newest":
+		r.number(m, hasNewest, &r.newest)
 	default:
 		r.ignored++
 	}
@@ -306,6 +308,8 @@ func (r *reader) counts(m *namedNode) {
 		r.number(m, hasMessages, &r.messages)
 	case "samples":
 		r.number(m, hasLost, &r.lost)
+	case "bytes":
+		r.number(m, hasBytes, &r.bytes)
 	default:
 		r.ignored++
 	}

@@ -1,9 +1,11 @@
 package wire
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -27,8 +29,7 @@ var seeds = []string{
 }
 
 // FuzzScanner holds the scanner to encoding/json: what it takes, parse takes
-// with the same result, and it panics on nothing. That parse is right about
-// JSON is held by FuzzJSON.
+// with the same result, and so does a plain Unmarshal; it panics on nothing.
 func FuzzScanner(f *testing.F) {
 	for _, s := range seeds {
 		f.Add(s)
@@ -57,7 +58,57 @@ func FuzzScanner(f *testing.F) {
 		if d := cmp.Diff(b, a); d != "" {
 			t.Fatalf("%q (-parse +scan): %s", text, d)
 		}
+		if errA == nil {
+			unmarshalled(t, text, a.Row)
+		}
 	})
+}
+
+// unmarshalled compares the samples with what encoding/json makes of the text.
+func unmarshalled(t *testing.T, text string, r telemetry.Row) {
+	var m map[string]any
+	d := json.NewDecoder(strings.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&m); err != nil {
+		t.Fatalf("%q: %v", text, err)
+	}
+	values := m
+	if inner, ok := m["d"].(map[string]any); ok {
+		values = inner
+	}
+	for _, s := range r.Samples {
+		want, q := values[s.Signal], quality.AssumedGood
+		if o, ok := want.(map[string]any); ok {
+			want = o["v"]
+			if n, ok := o["q"].(json.Number); ok {
+				raw, _ := n.Int64()
+				if q = da(uint32(raw)); s.Quality.Scheme != quality.OPCDA {
+					q = quality.FromRaw(s.Quality.Scheme, uint32(raw))
+				}
+			}
+		}
+		got := any(s.Value.Str)
+		switch n, _ := want.(json.Number); s.Value.Kind {
+		case telemetry.Float64:
+			f, _ := strconv.ParseFloat(string(n), 64)
+			if want, got = math.Float64bits(f), s.Value.Bits; n == "" {
+				continue // NaN and the infinities, which come as texts
+			}
+		case telemetry.Int64:
+			i, _ := strconv.ParseInt(string(n), 10, 64)
+			want, got = i, int64(s.Value.Bits)
+		case telemetry.Bool:
+			got = s.Value.Bits == 1
+		case telemetry.Null:
+			if got = nil; q.Scheme == quality.Assumed {
+				q.Code = quality.BadNoData
+			}
+		case telemetry.String:
+		}
+		if got != want || s.Quality != q {
+			t.Fatalf("%q: %s is %v (%v), encoding/json has %v (%v)", text, s.Signal, got, s.Quality, want, q)
+		}
+	}
 }
 
 // FuzzRead: never a panic, never more samples than the text has bytes, and what

@@ -15,24 +15,28 @@ import (
 // child is a server under test in a process of its own.
 type child struct {
 	cmd  *exec.Cmd
-	done chan error
+	done chan struct{} // closed when it has ended, with err
+	err  error
 }
 
 // start runs a program and waits until addr takes connections.
 func start(ctx context.Context, addr, program string, args ...string) (*child, error) {
-	c := &child{cmd: exec.CommandContext(ctx, program, args...), done: make(chan error, 1)}
+	c := &child{cmd: exec.CommandContext(ctx, program, args...), done: make(chan struct{})}
 	c.cmd.Stderr = os.Stderr
 	if err := c.cmd.Start(); err != nil {
 		return nil, err
 	}
-	go func() { c.done <- c.cmd.Wait() }()
+	go func() {
+		c.err = c.cmd.Wait()
+		close(c.done)
+	}()
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		if conn, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
+		if conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr); err == nil {
 			return c, conn.Close()
 		}
 		select {
-		case err := <-c.done:
-			return nil, fmt.Errorf("%s ended before it listened on %s: %w", filepath.Base(program), addr, errors.Join(err, errEnded))
+		case <-c.done:
+			return nil, fmt.Errorf("%s ended before it listened on %s: %w", filepath.Base(program), addr, errors.Join(c.err, errEnded))
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {

@@ -84,10 +84,14 @@ func query(ctx context.Context) error {
 	tag := found.Plant.Tag.ID
 	for _, q := range []question{
 		{"last values of 10,000 tags", `{ plant { tagValues(first: 10000) { paths values status times position } } }`, nil},
-		{"one tag's day at 1 Hz", `query($tag: ID!, $from: Time!, $to: Time!) { plant { series(tags: [$tag], from: $from, to: $to) { times values status count } } }`,
-			map[string]any{"tag": tag, "from": end.Add(-24 * time.Hour), "to": end}},
-		{"90 days by the hour", `query($tag: ID!, $from: Time!, $to: Time!) { plant { aggregates(tags: [$tag], from: $from, to: $to, interval: "PT1H", functions: [MINIMUM, MAXIMUM, AVERAGE]) { values status } } }`,
-			map[string]any{"tag": tag, "from": end.Add(-days * 24 * time.Hour), "to": end}},
+		{
+			"one tag's day at 1 Hz", `query($tag: ID!, $from: Time!, $to: Time!) { plant { series(tags: [$tag], from: $from, to: $to) { times values status count } } }`,
+			map[string]any{"tag": tag, "from": end.Add(-24 * time.Hour), "to": end},
+		},
+		{
+			"90 days by the hour", `query($tag: ID!, $from: Time!, $to: Time!) { plant { aggregates(tags: [$tag], from: $from, to: $to, interval: "PT1H", functions: [MINIMUM, MAXIMUM, AVERAGE]) { values status } } }`,
+			map[string]any{"tag": tag, "from": end.Add(-days * 24 * time.Hour), "to": end},
+		},
 	} {
 		if err := time1(ctx, a, q); err != nil {
 			return fmt.Errorf("%s: %w", q.name, err)

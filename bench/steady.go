@@ -69,8 +69,7 @@ func steady(ctx context.Context, bin, dir string) error {
 	fmt.Printf("60 s with projections, history and one subscriber: %.0f msg/s, worst lag %.2f s, %d frames, RssAnon %0.f MB at 20 s, %.0f MB at 60 s (%.2f x)\n",
 		before/60, worst, frames.Load(), float64(at20)/1e6, float64(at60)/1e6, float64(at60)/float64(at20))
 	cancel()
-	<-done
-	return nil
+	return <-done
 }
 
 // subscribe reads events over graphql-transport-ws until ctx ends.

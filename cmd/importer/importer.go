@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// ErrBadOptions: options that no file can be imported with.
+// ErrBadOptions is returned for options that no file can be imported with.
 var ErrBadOptions = errors.New("invalid import options")
 
 // Options say how a file is to be read.

@@ -92,8 +92,8 @@ func (im *samples) add(ctx context.Context, r row) error {
 		Device: r.device, DeviceType: im.options.DeviceType, MsgID: id.String(), SourceTime: r.at,
 		Basis: telemetry.FromSourceTS, EdgeLatency: -1, Samples: r.samples,
 	}
-	if err := stored.Check(); err != nil {
-		im.teller.fault(Fault{Line: r.line, Given: r.device, Expected: err.Error()})
+	if bad := stored.Check(); bad != nil {
+		im.teller.fault(Fault{Line: r.line, Given: r.device, Expected: bad.Error()})
 		return nil
 	}
 	s.known[id] = struct{}{}

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 )
 
@@ -76,7 +77,7 @@ func CheckListen(addr string, insecure bool) error {
 	if err != nil || port == "" {
 		return fmt.Errorf("%q, expected HOST:PORT such as 127.0.0.1:8080", addr)
 	}
-	if _, err := net.LookupPort("tcp", port); err != nil {
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return fmt.Errorf("port %q, expected 0 to 65535", port)
 	}
 	if !loopback(host) && !insecure {

@@ -31,11 +31,10 @@ func build() string {
 	if !ok {
 		return "unknown"
 	}
-	name := info.Main.Version
 	for _, s := range info.Settings {
 		if s.Key == "vcs.revision" {
-			name += " " + s.Value[:min(12, len(s.Value))]
+			return info.Main.Version + " " + s.Value[:min(12, len(s.Value))]
 		}
 	}
-	return name
+	return info.Main.Version
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-// ErrBadName: a name that no person can be registered under.
+// ErrBadName is returned for a name that no person can be registered under.
 var ErrBadName = errors.New("invalid name")
 
 // maxNameBytes bounds a person's name: room for any real one.

@@ -13,7 +13,7 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-// ErrForgotten: sealed data whose key has been destroyed, or was never here.
+// ErrForgotten is returned for sealed data whose key has been destroyed, or was never here.
 var ErrForgotten = errors.New("the key is not here: forgotten, or another server's")
 
 // Retention classes: what is kept for different times has different keys.

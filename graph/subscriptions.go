@@ -112,7 +112,6 @@ func (f *eventFeed) batch(b eventlog.Batch) (sent bool, err error) {
 	var events []*plant.Event
 	size := 0
 	for _, rec := range b.Records {
-		f.at = rec.Position
 		if !f.filter.Passes(rec) {
 			continue
 		}

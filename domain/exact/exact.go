@@ -67,8 +67,7 @@ func (s *Sum) AddProduct(a, b float64) {
 	an, am, ae, _ := s.split(a)
 	bn, bm, be, _ := s.split(b)
 	hi, lo := bits.Mul64(am, bm)
-	s.add(an != bn, lo, ae+be)
-	s.add(an != bn, hi, ae+be+64)
+	s.addWide(an != bn, hi, lo, ae+be)
 }
 
 // AddScaled adds v times n, exactly: a value times a duration.
@@ -79,10 +78,7 @@ func (s *Sum) AddScaled(v float64, n int64) {
 	}
 	neg, m, e, _ := s.split(v)
 	hi, lo := bits.Mul64(m, magnitude(n))
-	s.add(neg != (n < 0), lo, e)
-	if hi != 0 {
-		s.add(neg != (n < 0), hi, e+64)
-	}
+	s.addWide(neg != (n < 0), hi, lo, e)
 }
 
 // Merge adds t to s. t keeps its value.
@@ -149,6 +145,37 @@ func (s *Sum) add(neg bool, m uint64, e int) {
 	s.limb[i] += a
 	s.limb[i+1] += b
 	s.limb[i+2] += c
+}
+
+// addWide adds ±(hi·2^64 + lo)·2^e; hi is less than 2^63.
+func (s *Sum) addWide(neg bool, hi, lo uint64, e int) {
+	if hi == 0 {
+		s.add(neg, lo, e)
+		return
+	}
+	if s.adds >= maxAdds {
+		s.carry()
+	}
+	s.adds++
+	at := e + bias
+	i, shift := at/limbBits, uint(at%limbBits)
+	s.reach(i, i+5)
+	l := (*[5]int64)(s.limb[i:])
+	a, b := lo<<shift, hi<<shift|lo>>1>>(63-shift)
+	top := int64(hi >> 1 >> (63 - shift))
+	if neg {
+		l[0] -= int64(a & mask)
+		l[1] -= int64(a >> limbBits)
+		l[2] -= int64(b & mask)
+		l[3] -= int64(b >> limbBits)
+		l[4] -= top
+		return
+	}
+	l[0] += int64(a & mask)
+	l[1] += int64(a >> limbBits)
+	l[2] += int64(b & mask)
+	l[3] += int64(b >> limbBits)
+	l[4] += top
 }
 
 func (s *Sum) reach(lo, hi int) {

@@ -85,6 +85,7 @@ func (e runCoder) appendSet(dst []byte, s *set, plain bool) []byte {
 	dst = appendValue(dst, s.least.value)
 	dst = appendValue(dst, s.most.value)
 	dst = s.sum.Append(dst)
+	s.settle()
 	return s.area.Append(dst)
 }
 
@@ -241,6 +242,8 @@ func (d *decoder) set(s *set, n uint64, plain bool, first, last Sample) {
 		s.first = first
 	} else {
 		s.join(&first, false)
+		s.last = first
+		s.settle()
 	}
 	s.last = last
 	s.n += n
@@ -255,4 +258,26 @@ func (d *decoder) set(s *set, n uint64, plain bool, first, last Sample) {
 		return
 	}
 	d.src = rest
+}
+
+// Extent returns the times of the first and last sample of an encoded run.
+func Extent(src []byte, base int64) (first, last int64, err error) {
+	d := decoder{src: src, base: base, unit: 1}
+	flags := d.byte()
+	if flags&flagMilli != 0 {
+		d.unit = int64(time.Millisecond)
+	}
+	d.uvarint()
+	plain := flags&flagPlain != 0
+	if !plain {
+		for range 5 {
+			d.uvarint()
+		}
+		d.byte()
+	}
+	a, b := d.sample(plain), d.sample(plain)
+	if d.bad {
+		return 0, 0, fmt.Errorf("run of %d bytes: %w", len(src), ErrEncoding)
+	}
+	return a.Time, b.Time, nil
 }

@@ -169,6 +169,7 @@ func (f *Folder) close() {
 	u := r.usedSet(f.cfg.TreatUncertainAsBad)
 	o.nUsed, o.usedFirst, o.usedLast, o.usedLeast, o.usedMost, o.text = u.n, u.first, u.last, r.used.least, r.used.most, u.text
 	if u.n > 0 && !u.text {
+		u.settle()
 		o.area = u.area.Append(nil)
 	}
 	g := &r.good

@@ -31,6 +31,7 @@ type set struct {
 	least, most extreme
 	sum         exact.Sum // of the values
 	area        exact.Sum // of (v + next v)·(next t - t), twice the area; if stepped of 2v·(next t - t)
+	owed        int64     // the time by which last is still to be multiplied into area
 	text        bool      // some value is not a number
 }
 
@@ -54,7 +55,7 @@ func (r *Run) Reset() {
 func (s *set) reset() {
 	s.sum.Reset()
 	s.area.Reset()
-	s.n, s.text = 0, false
+	s.n, s.owed, s.text = 0, 0, false
 	s.first, s.last, s.least, s.most = Sample{}, Sample{}, extreme{}, extreme{}
 }
 
@@ -117,6 +118,7 @@ func (r *Run) usedSet(treatUncertainAsBad bool) *set {
 
 func (s *set) copyFrom(t *set) {
 	s.reset()
+	s.owed = t.owed
 	s.n, s.text, s.first, s.last, s.least, s.most = t.n, t.text, t.first, t.last, t.least, t.most
 	s.sum.Merge(&t.sum)
 	s.area.Merge(&t.area)
@@ -146,9 +148,26 @@ func (s *set) add(x *Sample, stepped bool) {
 	s.most.take(x.Value, x.Time, false, true)
 }
 
-// join adds the stretch from the last sample to the next.
+// join adds the stretch from the last sample to the next. Each value is
+// multiplied once, by the time before and after it; see settle.
 func (s *set) join(next *Sample, stepped bool) {
-	stretch(&s.area, &s.last, next, stepped)
+	dt := next.Time - s.last.Time
+	if v, ok := s.last.Value.Number(); ok {
+		if stepped {
+			s.area.AddScaled(v, 2*dt)
+			return
+		}
+		s.area.AddScaled(v, s.owed+dt)
+	}
+	s.owed = dt
+}
+
+// settle completes the area up to the last sample.
+func (s *set) settle() {
+	if v, ok := s.last.Value.Number(); ok && s.owed != 0 {
+		s.area.AddScaled(v, s.owed)
+	}
+	s.owed = 0
 }
 
 // stretch adds twice the area between two samples.
@@ -169,6 +188,12 @@ func stretch(area *exact.Sum, from, to *Sample, stepped bool) {
 // take keeps v if it is less (greater, if most) than what is there. NaN gives
 // way to any number.
 func (e *extreme) take(v telemetry.Value, at int64, multi, most bool) {
+	if e.ok && v.Kind == telemetry.Float64 && e.value.Kind == telemetry.Float64 {
+		x, y := math.Float64frombits(v.Bits), math.Float64frombits(e.value.Bits)
+		if most && x < y || !most && x > y {
+			return // nearly always
+		}
+	}
 	switch c := compare(v, e.value); {
 	case !e.ok, c < 0 && !most, c > 0 && most:
 		if e.ok && isNaN(v) {

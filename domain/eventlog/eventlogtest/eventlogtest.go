@@ -47,6 +47,7 @@ func Run(t *testing.T, open func(*testing.T) eventlog.Log) {
 		{"a cancelled call says so", testCancelled},
 		{"a subscription catches up, waits and goes on", testSubscription},
 		{"a filtered subscription moves through what it leaves out", testFilteredSubscription},
+		{"no wake-up is lost", testWakeUp},
 		{"a subscription from beyond the end is lost", testLost},
 		{"a closed subscription says so", testClosed},
 		{"subscriptions under load equal ReadAll", testHandOver},

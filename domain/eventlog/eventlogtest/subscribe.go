@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -118,6 +119,35 @@ func testFilteredSubscription(t *testing.T, l eventlog.Log) {
 		if lag := subs[i].Lag(); lag != 0 {
 			t.Errorf("%+v: lag %d when caught up", f, lag)
 		}
+	}
+}
+
+// testWakeUp appends one event at a time and nothing more until it has been
+// received, so that a wake-up which comes between a subscriber's look and its
+// wait, and is lost, is never made good by the next.
+func testWakeUp(t *testing.T, l eventlog.Log) {
+	rng := rand.New(rand.NewPCG(budget.Seed(t), 0))
+	s := subscribe(t, l, 0, eventlog.Filter{})
+	defer closeIt(t, s)
+	for i := range 400 {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			if _, err := l.Append(t.Context(), "asset-1", expect(i), event(moved, "{}")); err != nil {
+				t.Error(err)
+			}
+		}()
+		for until := time.Now().Add(time.Duration(rng.IntN(400)) * time.Microsecond); time.Now().Before(until); {
+			runtime.Gosched() // a sleep is too coarse to meet the moment
+		}
+		for n := 0; n == 0; {
+			b, err := s.Next(patient(t))
+			if err != nil {
+				t.Fatalf("event %d: %v", i, err)
+			}
+			n = len(b.Records)
+		}
+		<-done
 	}
 }
 

@@ -12,7 +12,7 @@ const (
 	// waits behind more than a small transaction. The last put may go beyond
 	// commitBytes by its own size, at most MaxMessageBytes and its overhead.
 	commitMessages = 1024
-	commitBytes    = 512 << 10
+	commitBytes    = 128 << 10
 	// dropMessages bounds how many messages one commit may drop.
 	dropMessages = 4096
 	// ackMessages and ackWithin are when answers alone are worth a sync: a crash

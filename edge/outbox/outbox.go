@@ -25,9 +25,9 @@ import (
 	"time"
 )
 
-// MaxMessageBytes bounds the payloads of one Put: the log takes 1,000,000 bytes in one
-// append, and the event adds its envelope.
-const MaxMessageBytes = 768 << 10
+// MaxMessageBytes bounds the payloads of one Put, so that a store can take a
+// commit in one small transaction. A message of ten samples has about 500 bytes.
+const MaxMessageBytes = 256 << 10
 
 // Window is how many messages may be unanswered unless Config says otherwise.
 // It is also what the server's broker offers a client.

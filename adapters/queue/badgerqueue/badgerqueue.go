@@ -4,9 +4,10 @@
 // error) is noticed by a file beside it, put aside, and replaced by a new one
 // that knows its predecessor.
 //
-// It holds the few megabytes of memory that a small gateway can spare (about 32),
-// and refuses to grow before the disk is full, because a full disk kills a
-// process that maps its files.
+// Its tables and caches hold at most 20 MB of memory, for a small gateway; tables
+// under construction come on top while much is written at once. It refuses to
+// grow before the disk is full, because a full disk kills a process that maps its
+// files.
 package badgerqueue
 
 import (
@@ -27,9 +28,9 @@ import (
 )
 
 const (
-	// memTable bounds a transaction to 15 % of it, 1.8 MiB: the outbox's largest
-	// commit is 512 KiB and one put of at most 768 KiB, with its deletions.
-	memTable = 12 << 20
+	// memTable bounds a transaction to 15 % of it, 0.9 MiB: the outbox's largest
+	// commit is 128 KiB and one put of at most 256 KiB, with its deletions.
+	memTable = 6 << 20
 	// minReserve is what Badger may write before it can free anything.
 	minReserve = 4 * memTable
 	// sweepMessages bounds how many answered messages one commit deletes.
@@ -40,7 +41,7 @@ const (
 // Config says how a queue is kept. Its zero value is usable.
 type Config struct {
 	// Reserve is how many bytes of the disk stay free; 0 means 256 MiB, and less
-	// than 48 MiB is raised to it.
+	// than 24 MiB is raised to it.
 	Reserve int64
 	Log     *slog.Logger // nil: no log
 }
@@ -105,10 +106,11 @@ func dbOptions(dir string) badger.Options {
 		WithChecksumVerificationMode(options.OnTableAndBlockRead).
 		WithMemTableSize(memTable).
 		WithNumMemtables(1).
-		WithBlockCacheSize(4 << 20).
-		WithIndexCacheSize(2 << 20).
-		WithBaseTableSize(4 << 20).
-		WithBaseLevelSize(16 << 20).
+		WithValueThreshold(512 << 10). // above every message, so that nothing goes to the value log
+		WithBlockCacheSize(2 << 20).
+		WithIndexCacheSize(1 << 20).
+		WithBaseTableSize(2 << 20). // a table under construction takes twice this
+		WithBaseLevelSize(8 << 20).
 		WithNumLevelZeroTables(2).
 		WithNumLevelZeroTablesStall(4).
 		WithNumCompactors(2).

@@ -224,11 +224,11 @@ func TestAnsweredMessagesLeaveTheDisk(t *testing.T) {
 	}
 }
 
-// TestMemory holds the promise of about 32 MB: Badger's own accounts of what it
+// TestMemory holds the promise of 20 MB: Badger's own accounts of what it
 // may hold, since the heap of a test says little.
 func TestMemory(t *testing.T) {
 	o := dbOptions("x")
-	if sum := o.MemTableSize*int64(o.NumMemtables+1) + o.BlockCacheSize + o.IndexCacheSize; sum > 32<<20 {
+	if sum := o.MemTableSize*int64(o.NumMemtables+1) + o.BlockCacheSize + o.IndexCacheSize; sum > 20<<20 {
 		t.Fatalf("%d bytes of tables and caches", sum)
 	}
 }

@@ -51,7 +51,7 @@ func readFrame(key, value []byte) (frame, error) {
 }
 
 // series is a stretch of samples of one point, in the order of (SourceTime,
-// position), as columns.
+// position), as columns. Positions may be left out.
 type series struct {
 	times     []int64
 	positions []eventlog.Position
@@ -88,7 +88,7 @@ func grow[T any](s []T, n int) (all, added []T) {
 
 // read appends the samples that a block has of a signal to s. part is the
 // block's part with the signal's group.
-func (d *decoder) read(s *series, f *frame, part []byte, signal uint32, withIdentity bool) error {
+func (d *decoder) read(s *series, f *frame, part []byte, signal uint32, withPositions, withIdentity bool) error {
 	if len(part) == 0 || part[0] != chunkVersion {
 		return fmt.Errorf("part of signal %d: unknown version: %w", signal, columnar.ErrCorrupt)
 	}
@@ -96,13 +96,13 @@ func (d *decoder) read(s *series, f *frame, part []byte, signal uint32, withIden
 	if body == nil || err != nil {
 		return err
 	}
-	if err := d.values(s, f, body, signal, withIdentity); err != nil {
+	if err := d.values(s, f, body, signal, withPositions, withIdentity); err != nil {
 		return fmt.Errorf("day %d, window %d, block %d, signal %d: %w", f.day, f.window, f.block, signal, err)
 	}
 	return nil
 }
 
-func (d *decoder) values(s *series, f *frame, body []byte, signal uint32, withIdentity bool) error {
+func (d *decoder) values(s *series, f *frame, body []byte, signal uint32, withPositions, withIdentity bool) error {
 	if len(body) == 0 {
 		return columnar.ErrCorrupt
 	}
@@ -120,27 +120,35 @@ func (d *decoder) values(s *series, f *frame, body []byte, signal uint32, withId
 			n += int(b)
 		}
 	}
-	if err := d.common(s, f, n, all, signal, withIdentity); err != nil {
+	if err := d.common(s, f, n, all, signal, withPositions, withIdentity); err != nil {
 		return err
 	}
 	return d.typed(s, body, n)
 }
 
 // common appends times, positions and identity of the rows that have a value.
-func (d *decoder) common(s *series, f *frame, n int, all bool, signal uint32, withIdentity bool) error {
-	d.column, _ = grow(d.column[:0], f.rows)
-	if _, err := d.times.Decode(f.times, d.column); err != nil {
-		return err
-	}
+func (d *decoder) common(s *series, f *frame, n int, all bool, signal uint32, withPositions, withIdentity bool) error {
 	var times []int64
 	s.times, times = grow(s.times, n)
+	src := times // where the column is decoded to
+	if !all {
+		d.column, _ = grow(d.column[:0], f.rows)
+		src = d.column
+	}
+	if _, err := d.times.Decode(f.times, src); err != nil {
+		return err
+	}
 	k := 0
-	for i, t := range d.column {
+	for i, t := range src {
 		if all || d.flags[i] == 1 {
 			times[k] = f.first + t
 			k++
 		}
 	}
+	if !withPositions {
+		return nil
+	}
+	d.column, _ = grow(d.column[:0], f.rows)
 	if _, err := d.ints.Decode(f.positions, d.column); err != nil {
 		return err
 	}

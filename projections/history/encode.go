@@ -3,6 +3,7 @@ package history
 import (
 	"cmp"
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/twinlog/twinlog/domain/columnar"
@@ -53,13 +54,34 @@ func (e *encoder) window(win *window, w *projections.Writes) {
 	for _, d := range days {
 		e.day(win, d, w)
 	}
-	var position, nanos []int64
-	for _, r := range win.recorded {
-		position, nanos = append(position, int64(r.position)), append(nanos, r.nanos)
+	for at := 0; at < len(win.recorded); at += recordedBlock {
+		end := min(at+recordedBlock, len(win.recorded))
+		until := uint32(math.MaxUint32)
+		if end < len(win.recorded) {
+			until = win.recorded[end].position
+		}
+		w.Put(recordedKey(win.start, win.recorded[at].position), e.recorded(win.recorded[at:end], until))
 	}
-	row := binary.AppendUvarint(nil, uint64(len(position)))
-	row = e.times.Append(e.ints.Append(row, position), nanos)
-	w.Put(recordedKey(win.start), row)
+}
+
+// recordedBlock is how many times of recording one row holds.
+const recordedBlock = 1024
+
+// recorded writes when events were recorded: the position, relative to the
+// window, behind those that the row speaks of, the number of changes, and the
+// columns of positions and times.
+func (e *encoder) recorded(list []recordedAt, until uint32) []byte {
+	dst := binary.AppendUvarint(binary.AppendUvarint(nil, uint64(until)), uint64(len(list)))
+	e.numbers = e.numbers[:0]
+	for _, r := range list {
+		e.numbers = append(e.numbers, int64(r.position))
+	}
+	dst = e.ints.Append(dst, e.numbers)
+	e.numbers = e.numbers[:0]
+	for _, r := range list {
+		e.numbers = append(e.numbers, r.nanos)
+	}
+	return e.times.Append(dst, e.numbers)
 }
 
 func (e *encoder) day(win *window, d *dayRows, w *projections.Writes) {
@@ -211,14 +233,15 @@ func (e *encoder) spread(c *column, rows int) {
 	for i := range c.bits {
 		e.at[c.rowOf(i)] = int32(i)
 	}
+	kinds, qualities := c.runs()
 	e.kinds = e.kinds[:0]
-	for _, k := range c.kinds {
+	for _, k := range kinds {
 		for range k.n {
 			e.kinds = append(e.kinds, k.kind)
 		}
 	}
 	e.codes, e.known = e.codes[:0], e.known[:0]
-	for _, q := range c.quality {
+	for _, q := range qualities {
 		no := slices.Index(e.known, q.quality)
 		if no < 0 {
 			no = len(e.known)

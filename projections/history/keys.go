@@ -17,7 +17,7 @@ const (
 	kindChunk    = 'c' // device, part, day, window, block
 	kindDevice   = 'd' // device
 	kindNoSums   = 'n' // device, group, day, window
-	kindRecorded = 'r' // window
+	kindRecorded = 'r' // window, first position
 	kindSums     = 's' // device, signal, day, window
 	kindStream   = 't' // stream
 	kindSettings = 'x'
@@ -70,8 +70,10 @@ func deviceKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{k
 func streamKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{kindStream}, id) }
 func settingsKey() []byte        { return []byte{kindSettings} }
 
-func recordedKey(window eventlog.Position) []byte {
-	return projections.AppendPosition([]byte{kindRecorded}, window)
+// recordedKey is the key of a row of times of recording; first is relative to
+// the window.
+func recordedKey(window eventlog.Position, first uint32) []byte {
+	return binary.BigEndian.AppendUint32(projections.AppendPosition([]byte{kindRecorded}, window), first)
 }
 
 // appendDevice writes the name of the device and its signals in the order of

@@ -18,18 +18,40 @@ import (
 // the store is opened: a window that is committed in between would be seen
 // twice, so chunks from edge on, the first window in memory, are passed over.
 type query struct {
-	p        *Projection
-	ctx      context.Context
-	snap     projections.Snapshot
+	*session
 	device   uint32
 	column   uint32
 	known    eventlog.Position // later events do not count
 	edge     eventlog.Position
 	identity bool
+	plain    bool     // positions are only needed where stretches overlap
 	memory   []memory // by day, then window
 	streams  []eventlog.StreamID
-	recorded map[eventlog.Position][]recordedAt // by window
-	d        *decoder
+	recent   map[eventlog.Position][]recordedAt // of windows in memory
+}
+
+// session is what the queries of one call share.
+type session struct {
+	ctx    context.Context
+	snap   projections.Snapshot
+	d      decoder
+	blocks []recordedRow // read so far
+	// days holds, by device, the blocks of the last day of a range: signals of one
+	// device are often asked for together.
+	days map[dayRange][]piece
+}
+
+type dayRange struct {
+	device   uint32
+	from, to int64
+}
+
+// recordedRow says when the events from its first position to until were
+// recorded, positions relative to the window.
+type recordedRow struct {
+	window       eventlog.Position
+	first, until uint32
+	list         []recordedAt
 }
 
 // memory is what a window in memory has of the point on one day.
@@ -42,74 +64,115 @@ type memory struct {
 // begin prepares a query for samples with SourceTime in a range; ok is false if
 // the point has never been seen.
 func (p *Projection) begin(ctx context.Context, pt telemetry.Point, r stretch, known eventlog.Position, withIdentity bool) (q *query, ok bool, err error) {
-	q = &query{p: p, ctx: ctx, known: known, identity: withIdentity, recorded: map[eventlog.Position][]recordedAt{}, d: &decoder{}}
-	if known == 0 {
-		q.known = eventlog.End
-	}
-	if !q.lookInMemory(pt, r.from, r.to) {
+	p.mu.RLock()
+	q = p.query(pt, r, known, withIdentity)
+	p.mu.RUnlock()
+	if q == nil {
 		return nil, false, nil
 	}
-	p.reads.Add(1)
-	if q.snap, err = p.store.Snapshot(ctx, p.Name()); err != nil {
-		return nil, false, fmt.Errorf("history of %s of %s: %w", pt.Signal, pt.Device, err)
-	}
-	return q, true, nil
+	q.session, err = p.session(ctx)
+	return q, err == nil, err
 }
 
-func (q *query) close() { q.snap.Close() }
+// session opens a snapshot. Its queries must have been made before.
+func (p *Projection) session(ctx context.Context) (*session, error) {
+	p.reads.Add(1)
+	snap, err := p.store.Snapshot(ctx, p.Name())
+	if err != nil {
+		return nil, fmt.Errorf("history: %w", err)
+	}
+	return &session{ctx: ctx, snap: snap, days: map[dayRange][]piece{}}, nil
+}
+
+func (s *session) close() { s.snap.Close() }
+
+// query makes a query without its session; nil if the point has never been seen.
+// The queries of one session must be made under one lock: they share an edge.
+func (p *Projection) query(pt telemetry.Point, r stretch, known eventlog.Position, withIdentity bool) *query {
+	q := &query{known: known, identity: withIdentity, recent: map[eventlog.Position][]recordedAt{}}
+	if known == 0 {
+		q.known = eventlog.End
+		q.plain = !withIdentity
+	}
+	if !q.lookInMemory(p, pt, r.from, r.to) {
+		return nil
+	}
+	return q
+}
 
 // recordedAt returns when the event at pos of a window was recorded.
 func (q *query) recordedAt(window, pos eventlog.Position) (int64, error) {
-	list, ok := q.recorded[window]
+	at := uint32(pos - window)
+	list, ok := q.recent[window]
 	if !ok {
-		row, err := q.snap.Get(recordedKey(window))
+		row, err := q.recordedRow(window, at)
 		if err != nil {
-			return 0, err
+			return 0, fmt.Errorf("time of recording of position %v: %w", pos, err)
 		}
-		if list, err = q.d.readRecorded(row); err != nil {
-			return 0, fmt.Errorf("window %d: %w", window, err)
-		}
-		q.recorded[window] = list
+		list = row.list
 	}
-	i, found := slices.BinarySearchFunc(list, uint32(pos-window), func(r recordedAt, p uint32) int { return cmp.Compare(r.position, p) })
+	i, found := slices.BinarySearchFunc(list, at, func(r recordedAt, p uint32) int { return cmp.Compare(r.position, p) })
 	if !found {
 		i--
 	}
 	if i < 0 {
-		return 0, fmt.Errorf("window %d has no record of position %d: %w", window, pos, columnar.ErrCorrupt)
+		return 0, fmt.Errorf("no time of recording of position %v: %w", pos, columnar.ErrCorrupt)
 	}
 	return list[i].nanos, nil
 }
 
-func (d *decoder) readRecorded(row []byte) ([]recordedAt, error) {
-	r := reader{b: row}
-	n := r.uvarint()
-	if r.bad || n > 1<<windowBits {
-		return nil, columnar.ErrCorrupt
+func (s *session) recordedRow(window eventlog.Position, at uint32) (*recordedRow, error) {
+	for i := len(s.blocks) - 1; i >= 0; i-- {
+		if b := &s.blocks[i]; b.window == window && b.first <= at && at < b.until {
+			return b, nil
+		}
 	}
-	list := make([]recordedAt, n)
+	for w, err := range s.snap.Scan(recordedKey(window, 0), recordedKey(window, at+1), true) {
+		if err != nil {
+			return nil, err
+		}
+		row, err := s.d.readRecorded(w.Value)
+		if err != nil {
+			return nil, err
+		}
+		row.window = window
+		if len(s.blocks) >= 64 {
+			s.blocks = s.blocks[:0]
+		}
+		s.blocks = append(s.blocks, row)
+		return &s.blocks[len(s.blocks)-1], nil
+	}
+	return nil, columnar.ErrCorrupt
+}
+
+func (d *decoder) readRecorded(row []byte) (recordedRow, error) {
+	r := reader{b: row}
+	until, n := r.uvarint(), r.uvarint()
+	if r.bad || n == 0 || n > recordedBlock {
+		return recordedRow{}, columnar.ErrCorrupt
+	}
+	out := recordedRow{until: uint32(until), list: make([]recordedAt, n)}
 	d.column, _ = grow(d.column[:0], int(n))
 	src, err := d.ints.Decode(r.b, d.column)
 	if err != nil {
-		return nil, err
+		return out, err
 	}
 	for i, v := range d.column {
-		list[i].position = uint32(v)
+		out.list[i].position = uint32(v)
 	}
 	if _, err = d.times.Decode(src, d.column); err != nil {
-		return nil, err
+		return out, err
 	}
 	for i, v := range d.column {
-		list[i].nanos = v
+		out.list[i].nanos = v
 	}
-	return list, nil
+	out.first = out.list[0].position
+	return out, nil
 }
 
-// lookInMemory copies what the windows in memory have of the point.
-func (q *query) lookInMemory(pt telemetry.Point, from, to int64) bool {
-	p := q.p
-	p.mu.RLock()
-	defer p.mu.RUnlock()
+// lookInMemory copies what the windows in memory have of the point. The caller
+// holds the lock.
+func (q *query) lookInMemory(p *Projection, pt telemetry.Point, from, to int64) bool {
 	if p.points == nil {
 		return false
 	}
@@ -128,10 +191,10 @@ func (q *query) lookInMemory(pt telemetry.Point, from, to int64) bool {
 		q.edge = p.sealed[0].start
 	}
 	for _, w := range windows {
-		for k, rows := range w.days {
-			if k.device == q.device && k.day >= dayOf(from) && k.day <= dayOf(to) {
-				q.recorded[w.start] = w.recorded
-				m := memory{day: k.day, window: w.start}
+		for _, rows := range w.devices[q.device] {
+			if rows.day >= dayOf(from) && rows.day <= dayOf(to) {
+				q.recent[w.start] = w.recorded
+				m := memory{day: rows.day, window: w.start}
 				if rows.copyTo(&m.series, q.column, from, to, q.known, q.identity); m.series.len() > 0 {
 					q.memory = append(q.memory, m)
 				}
@@ -146,37 +209,38 @@ func (q *query) lookInMemory(pt telemetry.Point, from, to int64) bool {
 
 // copyTo appends the samples of a signal with SourceTime in [from, to].
 func (d *dayRows) copyTo(s *series, signal uint32, from, to int64, known eventlog.Position, withIdentity bool) {
-	if int(signal) >= len(d.columns) || d.columns[signal] == nil {
+	if int(signal) >= len(d.columns) || d.columns[signal] == nil || len(d.columns[signal].bits) == 0 {
 		return
 	}
 	c := d.columns[signal]
-	kind, quality := 0, 0 // the run at hand, and how much of it is left
-	var kindLeft, qualityLeft int
-	for i := range c.bits {
-		if kindLeft == 0 {
-			kindLeft = c.kinds[kind].n
-			kind++
-		}
-		if qualityLeft == 0 {
-			qualityLeft = c.quality[quality].n
-			quality++
-		}
-		kindLeft--
-		qualityLeft--
+	n := len(c.bits)
+	s.times, _ = grow(s.times[:0], n)
+	s.positions, _ = grow(s.positions[:0], n)
+	for i := range n {
 		r := c.rowOf(i)
-		t, pos := d.source[r], d.window.start+eventlog.Position(d.position[r])
-		if t < from || t > to || pos > known {
-			continue
+		s.times[i], s.positions[i] = d.source[r], d.window.start+eventlog.Position(d.position[r])
+	}
+	s.bits = append(s.bits[:0], c.bits...)
+	s.texts = c.texts[:len(c.texts):len(c.texts)]
+	kinds, qualities := c.runs()
+	for _, k := range kinds {
+		var added []telemetry.Kind
+		s.kinds, added = grow(s.kinds, k.n)
+		for i := range added {
+			added[i] = k.kind
 		}
-		k, bits := c.kinds[kind-1].kind, c.bits[i]
-		if k == telemetry.String {
-			s.texts = append(s.texts, c.texts[bits])
-			bits = uint64(len(s.texts) - 1)
+	}
+	for _, q := range qualities {
+		no := s.qualityNo(q.quality)
+		var added []uint32
+		s.quality, added = grow(s.quality, q.n)
+		for i := range added {
+			added[i] = no
 		}
-		s.times, s.positions = append(s.times, t), append(s.positions, pos)
-		s.kinds, s.bits = append(s.kinds, k), append(s.bits, bits)
-		s.quality = append(s.quality, s.qualityNo(c.quality[quality-1].quality))
-		if withIdentity {
+	}
+	if withIdentity {
+		for i := range n {
+			r := c.rowOf(i)
 			s.identity = append(s.identity, identity{
 				window: d.window.start, server: d.server[r], revision: d.revision[r], stream: d.stream[r],
 				index: uint32(slices.Index(d.shapes[d.shape[r]].columns, signal)),
@@ -186,6 +250,7 @@ func (d *dayRows) copyTo(s *series, signal uint32, from, to int64, known eventlo
 	if !d.sorted {
 		s.sort()
 	}
+	s.cut(from, to, known)
 }
 
 // piece is a block or a window in memory, with the time that it spans.
@@ -242,6 +307,21 @@ func (q *query) storedDays(from, to int64, reverse bool) iter.Seq2[[]piece, erro
 		var day []piece
 		first := dayFrom(kindChunk, q.device, framePart, dayOf(from))
 		end := dayTo(kindChunk, q.device, framePart, dayOf(to))
+		key := dayRange{q.device, from, to}
+		known, seen := q.session.days[key]
+		if seen && reverse {
+			if len(known) == 0 || !yield(slices.Clone(known), nil) {
+				return
+			}
+			end = dayFrom(kindChunk, q.device, framePart, known[0].frame.day)
+		}
+		give := func() bool {
+			if !seen && reverse {
+				q.session.days[key] = slices.Clone(day)
+				seen = true
+			}
+			return len(day) == 0 || yield(day, nil)
+		}
 		for w, err := range q.snap.Scan(first, end, reverse) {
 			var f frame
 			if err == nil {
@@ -258,21 +338,19 @@ func (q *query) storedDays(from, to int64, reverse bool) iter.Seq2[[]piece, erro
 				continue
 			}
 			if len(day) > 0 && day[0].frame.day != f.day {
-				if !yield(day, nil) {
+				if !give() {
 					return
 				}
 				day = nil
 			}
 			day = append(day, piece{first: f.first, last: f.last, frame: f})
 		}
-		if len(day) > 0 {
-			yield(day, nil)
-		}
+		give()
 	}
 }
 
 // read appends the samples of a piece to s.
-func (q *query) read(s *series, p *piece) error {
+func (q *query) read(s *series, p *piece, withPositions bool) error {
 	if p.memory != nil {
 		s.appendAll(p.memory)
 		return nil
@@ -282,7 +360,7 @@ func (q *query) read(s *series, p *piece) error {
 	if err != nil || part == nil {
 		return err
 	}
-	return q.d.read(s, f, part, q.column, q.identity)
+	return q.d.read(s, f, part, q.column, withPositions, q.identity)
 }
 
 // stretches yields the samples with SourceTime in [from, to] in order, some at a
@@ -305,7 +383,7 @@ func (q *query) stretches(from, to int64) iter.Seq2[*series, error] {
 				}
 				s.reset()
 				for i := range pieces[:n] {
-					if err := q.read(&s, &pieces[i]); err != nil {
+					if err := q.read(&s, &pieces[i], !q.plain || n > 1); err != nil {
 						yield(nil, err)
 						return
 					}
@@ -338,7 +416,7 @@ func (q *query) last(to int64, atMost int, passes func(s *series, i int) bool) (
 				break // all others end before it
 			}
 			s.reset()
-			if err := q.read(&s, &pieces[i]); err != nil {
+			if err := q.read(&s, &pieces[i], true); err != nil {
 				return found, false, err
 			}
 			s.cut(math.MinInt64, to, q.known)

@@ -90,7 +90,10 @@ func (s *series) cut(from, to int64, known eventlog.Position) {
 
 // keep keeps the samples [a, b).
 func (s *series) keep(a, b int) {
-	s.times, s.positions, s.kinds, s.bits, s.quality = move(s.times, a, b), move(s.positions, a, b), move(s.kinds, a, b), move(s.bits, a, b), move(s.quality, a, b)
+	s.times, s.kinds, s.bits, s.quality = move(s.times, a, b), move(s.kinds, a, b), move(s.bits, a, b), move(s.quality, a, b)
+	if len(s.positions) > 0 {
+		s.positions = move(s.positions, a, b)
+	}
 	if len(s.identity) > 0 {
 		s.identity = move(s.identity, a, b)
 	}

@@ -74,7 +74,8 @@ type Columns struct {
 	Strings []string
 	// Quality as runs that add up to the length.
 	Quality []QualityRun
-	// More: First stopped it, and Next is where to go on.
+	// More: First stopped it, and Next, behind the last row, is where to go on.
+	// Without First, Next may be left out.
 	More bool
 	Next Cursor
 }
@@ -95,8 +96,8 @@ type Part struct {
 // View answers from history. Its methods may be used concurrently.
 type View struct{ p *Projection }
 
-// Reads counts the snapshots of the store that were read: one for each call, or
-// for each point of an Aggregate.
+// Reads counts the snapshots of the store that were read: one for each call,
+// however many points it asks for; for an Aggregate some for each part.
 func (v *View) Reads() uint64 { return v.p.reads.Load() }
 
 // Points returns the signals of a device in the order of first appearance.
@@ -146,18 +147,13 @@ func (v *View) Columns(ctx context.Context, point telemetry.Point, from, to time
 		return out, err
 	}
 	defer q.close()
-	limit := o.First
-	if limit > 0 {
-		o.First++ // to see whether there is more
+	q.plain = q.plain && o.First == 0 // a cursor names a position
+	if o == (Options{First: o.First}) {
+		err = out.addAll(q, stretch{r.from, min(r.to, asOf(c))}, o.First)
+	} else {
+		q.plain = false
+		err = out.walk(q, r, c, o)
 	}
-	err = q.walk(r, asOf(c), o, func(s *series, i int) bool {
-		if limit > 0 && len(out.Times) == limit {
-			out.More = true
-			return false
-		}
-		out.add(s, i)
-		return true
-	})
 	if err != nil {
 		return nil, err
 	}
@@ -165,24 +161,89 @@ func (v *View) Columns(ctx context.Context, point telemetry.Point, from, to time
 	return out, nil
 }
 
-func (c *Columns) add(s *series, i int) {
-	k, bits := s.kinds[i], s.bits[i]
-	if k == telemetry.String {
-		for len(c.Strings) < len(c.Times) {
-			c.Strings = append(c.Strings, "")
+// addAll appends the samples of a range, columns at once; at most first if that
+// is not 0.
+func (c *Columns) addAll(q *query, r stretch, first int) error {
+	for s, err := range q.stretches(r.from, r.to) {
+		if err != nil {
+			return err
 		}
-		c.Strings = append(c.Strings, s.texts[bits])
-		bits = 0
-	} else if c.Strings != nil {
-		c.Strings = append(c.Strings, "")
+		at, n := len(c.Bits), s.len()
+		if first > 0 && at+n > first {
+			n, c.More = first-at, true
+		}
+		if n > 0 {
+			c.addSome(s, n)
+		}
+		if c.More {
+			break
+		}
 	}
-	c.Times, c.Kinds, c.Bits = append(c.Times, s.times[i]), append(c.Kinds, k), append(c.Bits, bits)
-	q := s.known[s.quality[i]]
-	if n := len(c.Quality); n > 0 && c.Quality[n-1].Quality == q {
-		c.Quality[n-1].Count++
+	return nil
+}
+
+func (c *Columns) addSome(s *series, n int) {
+	at := len(c.Bits)
+	c.Times, c.Kinds, c.Bits = append(c.Times, s.times[:n]...), append(c.Kinds, s.kinds[:n]...), append(c.Bits, s.bits[:n]...)
+	for i := 0; i < n; {
+		k := i
+		for k < n && s.quality[k] == s.quality[i] {
+			k++
+		}
+		c.addQuality(s.known[s.quality[i]], k-i)
+		i = k
+	}
+	if len(s.positions) > 0 {
+		c.Next = Cursor{time.Unix(0, s.times[n-1]).UTC(), s.positions[n-1]}
+	}
+	if len(s.texts) == 0 && c.Strings == nil {
+		return
+	}
+	c.padStrings()
+	for i, k := range s.kinds[:n] {
+		if k == telemetry.String {
+			c.Strings[at+i], c.Bits[at+i] = s.texts[s.bits[i]], 0
+		}
+	}
+}
+
+func (c *Columns) addQuality(q quality.Quality, n int) {
+	if k := len(c.Quality); k > 0 && c.Quality[k-1].Quality == q {
+		c.Quality[k-1].Count += n
 	} else {
-		c.Quality = append(c.Quality, QualityRun{q, 1})
+		c.Quality = append(c.Quality, QualityRun{q, n})
 	}
+}
+
+// padStrings makes Strings as long as the other columns.
+func (c *Columns) padStrings() {
+	c.Strings = append(c.Strings, make([]string, len(c.Times)-len(c.Strings))...)
+}
+
+func (c *Columns) walk(q *query, r stretch, cut projections.Cut, o Options) error {
+	limit := o.First
+	if limit > 0 {
+		o.First++ // to see whether there is more
+	}
+	return q.walk(r, asOf(cut), o, func(s *series, i int) bool {
+		if limit > 0 && len(c.Times) == limit {
+			c.More = true
+			return false
+		}
+		c.add(s, i)
+		return true
+	})
+}
+
+func (c *Columns) add(s *series, i int) {
+	c.Times, c.Kinds, c.Bits = append(c.Times, s.times[i]), append(c.Kinds, s.kinds[i]), append(c.Bits, s.bits[i])
+	if last := len(c.Bits) - 1; s.kinds[i] == telemetry.String {
+		c.padStrings()
+		c.Strings[last], c.Bits[last] = s.texts[s.bits[i]], 0
+	} else if c.Strings != nil {
+		c.padStrings()
+	}
+	c.addQuality(s.known[s.quality[i]], 1)
 	c.Next = Cursor{time.Unix(0, s.times[i]).UTC(), s.positions[i]}
 }
 
@@ -201,27 +262,47 @@ func (c *Columns) pack() {
 func (v *View) LatestAt(ctx context.Context, points []telemetry.Point, c projections.Cut) ([]*Sample, error) {
 	out := make([]*Sample, len(points))
 	r := stretch{math.MinInt64, asOf(c)}
+	queries := make([]*query, len(points))
+	v.p.mu.RLock()
 	for i, pt := range points {
-		q, ok, err := v.p.begin(ctx, pt, r, c.Known, true)
-		if err != nil {
-			return nil, err
-		}
-		if !ok {
-			continue
-		}
-		s, ok, err := q.last(r.to, 0, func(*series, int) bool { return true })
-		if err == nil && ok {
-			var x Sample
-			if x, err = q.sample(&s, 0); err == nil {
-				out[i] = &x
-			}
-		}
-		q.close()
-		if err != nil {
-			return nil, err
+		if q := v.p.query(pt, r, c.Known, true); q != nil {
+			q.onlyLast()
+			queries[i] = q
 		}
 	}
+	v.p.mu.RUnlock()
+	all, err := v.p.session(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer all.close()
+	for i, q := range queries {
+		if q == nil {
+			continue
+		}
+		q.session = all
+		s, ok, err := q.last(r.to, 0, func(*series, int) bool { return true })
+		if !ok && err == nil {
+			continue
+		}
+		var x Sample
+		if err == nil {
+			x, err = q.sample(&s, 0)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("latest of %s of %s: %w", points[i].Signal, points[i].Device, err)
+		}
+		out[i] = &x
+	}
 	return out, nil
+}
+
+// onlyLast keeps, of what was in memory, the last sample of each window and day.
+func (q *query) onlyLast() {
+	for i := range q.memory {
+		s := &q.memory[i].series
+		*s = s.only(s.len() - 1)
+	}
 }
 
 // stretch is a closed range of SourceTime.

@@ -3,6 +3,7 @@ package history
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"unsafe"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -15,6 +16,7 @@ import (
 type window struct {
 	start    eventlog.Position // the first position that may be in it
 	days     map[dayKey]*dayRows
+	devices  map[uint32][]*dayRows // the same, by device
 	recorded []recordedAt
 	bytes    int // in memory, about
 }
@@ -33,7 +35,7 @@ type recordedAt struct {
 // newWindow starts the window that an event at pos belongs to: behind the
 // checkpoint, or at its aligned start if the log has jumped.
 func (p *Projection) newWindow(pos eventlog.Position) *window {
-	return &window{start: max(p.at+1, pos>>windowBits<<windowBits), days: map[dayKey]*dayRows{}}
+	return &window{start: max(p.at+1, pos>>windowBits<<windowBits), days: map[dayKey]*dayRows{}, devices: map[uint32][]*dayRows{}}
 }
 
 // note remembers when the event was recorded.
@@ -58,6 +60,7 @@ func (w *window) rows(d *device, day int32) *dayRows {
 		}
 		r.window, r.device, r.day, r.sorted = w, d, day, true
 		w.days[k] = r
+		w.devices[d.id] = append(w.devices[d.id], r)
 		w.bytes += 200
 	}
 	d.recent = r
@@ -95,14 +98,23 @@ type shape struct {
 	numbers []uint32 // as the interner gave them: equal memory means equal shape
 }
 
-// column holds the values that some rows have for a signal.
+// column holds the values that some rows have for a signal. The runs at hand are
+// in the struct itself: a value touches two cache lines.
 type column struct {
-	rows    []uint32 // the rows that have one; nil while these are first, first+1, …
-	first   uint32
-	kinds   []kindRun
-	quality []qualityRun
 	bits    []uint64 // of a String: its place in texts
-	texts   []string
+	first   uint32
+	kind    kindRun
+	quality qualityRun
+	rows    []uint32 // the rows that have one; nil while these are first, first+1, …
+
+	kinds     []kindRun // finished
+	qualities []qualityRun
+	texts     []string
+}
+
+// runs returns all runs.
+func (c *column) runs() ([]kindRun, []qualityRun) {
+	return append(slices.Clip(c.kinds), c.kind), append(slices.Clip(c.qualities), c.quality)
 }
 
 type kindRun struct {
@@ -121,8 +133,7 @@ func (d *dayRows) reset() {
 	d.shapes, d.shapeNo = d.shapes[:0], nil
 	for _, c := range d.columns {
 		if c != nil {
-			c.rows, c.kinds, c.quality = nil, c.kinds[:0], c.quality[:0]
-			c.bits, c.texts = c.bits[:0], nil
+			*c = column{bits: c.bits[:0], kinds: c.kinds[:0], qualities: c.qualities[:0]}
 		}
 	}
 }
@@ -218,18 +229,22 @@ func (c *column) add(row uint32, m *measured, q quality.Quality) int {
 		c.rows = append(c.rows, row)
 		size += 4
 	}
-	if k := len(c.kinds); k > 0 && c.kinds[k-1].kind == m.kind {
-		c.kinds[k-1].n++
-	} else {
-		c.kinds = append(c.kinds, kindRun{m.kind, 1})
-		size += 16
+	if c.kind.kind != m.kind || c.kind.n == 0 {
+		if c.kind.n > 0 {
+			c.kinds = append(c.kinds, c.kind)
+			size += 16
+		}
+		c.kind = kindRun{kind: m.kind}
 	}
-	if k := len(c.quality); k > 0 && c.quality[k-1].quality == q {
-		c.quality[k-1].n++
-	} else {
-		c.quality = append(c.quality, qualityRun{q, 1})
-		size += 24
+	c.kind.n++
+	if c.quality.quality != q || c.quality.n == 0 {
+		if c.quality.n > 0 {
+			c.qualities = append(c.qualities, c.quality)
+			size += 24
+		}
+		c.quality = qualityRun{quality: q}
 	}
+	c.quality.n++
 	bits := m.bits
 	if m.kind == telemetry.String {
 		bits = uint64(len(c.texts))

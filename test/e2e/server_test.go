@@ -7,7 +7,6 @@
 package e2e
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -75,7 +74,7 @@ func serve(dir, addr string, hasty bool) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("ready")
+	fmt.Println("ready", os.Getpid())
 	err = b.Run(ctx)
 	if errors.Is(err, context.Canceled) {
 		err = nil
@@ -113,17 +112,17 @@ func launch(t *testing.T, dir, addr string, under []string, env ...string) *proc
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	p.pid = p.cmd.Process.Pid
 	t.Cleanup(p.kill)
-	ready := make(chan bool, 1)
+	ready := make(chan int, 1)
 	go func() {
-		s := bufio.NewScanner(stdout)
-		ready <- s.Scan() && s.Text() == "ready"
+		var pid int
+		_, _ = fmt.Fscanf(stdout, "ready %d\n", &pid)
+		ready <- pid
 		_, _ = io.Copy(io.Discard, stdout)
 	}()
 	select {
-	case ok := <-ready:
-		if !ok {
+	case p.pid = <-ready:
+		if p.pid == 0 {
 			p.kill()
 			t.Fatalf("the server does not start: %s", p.stderr)
 		}
@@ -139,7 +138,10 @@ func (p *process) kill() {
 	if p.cmd.ProcessState != nil {
 		return
 	}
-	_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	if p.pid != 0 {
+		_ = syscall.Kill(p.pid, syscall.SIGKILL)
+	}
+	_ = p.stdin.Close() // ends a server that is not ready and hides under strace
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
 }
@@ -160,7 +162,6 @@ func freeAddr(t *testing.T) string {
 type census struct {
 	devices map[string]map[int]int
 	events  map[string]int // by type
-	lost    uint64
 }
 
 // count reads the log of a server that has ended.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"sync"
 	"testing"
 	"time"
@@ -67,6 +68,9 @@ func must(t *testing.T, err error) {
 
 func same(t *testing.T, got, want any) {
 	t.Helper()
+	if reflect.DeepEqual(got, want) { // much faster than to say what differs
+		return
+	}
 	if d := cmp.Diff(want, got, cmpopts.EquateEmpty()); d != "" {
 		t.Fatalf("differs (-want +got):\n%s", d)
 	}

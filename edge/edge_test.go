@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"strings"
 	"sync"
 	"testing"
@@ -23,7 +22,6 @@ import (
 	"github.com/twinlog/twinlog/edge/deadband"
 	"github.com/twinlog/twinlog/edge/normalize"
 	"github.com/twinlog/twinlog/edge/quality"
-	"github.com/twinlog/twinlog/test/budget"
 )
 
 // epoch is when a synctest bubble begins.
@@ -222,7 +220,7 @@ func TestAPanicStaysInItsPipeline(t *testing.T) {
 			return good(1)
 		}}
 		stands := polled{read: func(second, _ int) acquire.Reading { return good(float64(10 * second)) }}
-		one, other := pump(edge.Pipeline{Polled: falls}), pump(edge.Pipeline{Polled: stands})
+		one, other := pump(edge.Pipeline{Polled: falls, Retry: acquire.Retry{Min: 2 * time.Second, Max: 2 * time.Second}}), pump(edge.Pipeline{Polled: stands})
 		one.Devices, one.Tags = one.Devices[:1], one.Tags[:1]
 		other.Devices, other.Tags = other.Devices[1:], []edge.Tag{{Signal: "x", Every: time.Second, Deadband: wide(1)}}
 		var s sink
@@ -242,103 +240,8 @@ func TestAPanicStaysInItsPipeline(t *testing.T) {
 			t.Errorf("the other source said %v", second)
 		}
 		st := g.Status()
-		if st[0].Restarts < 1 || st[0].Scans < 5 || st[1].Restarts != 0 {
+		if st[0].Restarts != 1 || st[0].Scans < 4 || st[1].Restarts != 0 {
 			t.Errorf("status %+v", st)
-		}
-	})
-}
-
-// reporting speaks by itself.
-type reporting func(ctx context.Context, hear func([]acquire.Reading)) error
-
-func (f reporting) Report(ctx context.Context, hear func([]acquire.Reading)) error {
-	return f(ctx, hear)
-}
-
-// TestNativeTimes: what a device timed itself goes out under that time, a
-// message for each, and what is the same measurement again does not.
-func TestNativeTimes(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		at := func(item int, second float64, x float64) acquire.Reading {
-			r := good(x)
-			r.Item, r.SourceTime = item, epoch().Add(time.Duration(second*float64(time.Second)))
-			return r
-		}
-		src := reporting(func(ctx context.Context, hear func([]acquire.Reading)) error {
-			time.Sleep(100 * time.Millisecond)
-			hear([]acquire.Reading{at(0, -5, 10), at(2, -5, 20), at(0, -4, 30), at(1, -5, 40)})
-			hear([]acquire.Reading{at(0, -4, 30), at(1, -5, 40)}) // a server that repeats itself
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		var s sink
-		run(t, &s, 3, pump(edge.Pipeline{Reporting: src}))
-		want := []string{"-5 P-1 flow=10/Good level=20/Good", "-4 P-1 flow=30/Good", "-5 P-2 flow=40/Good"}
-		if diff := cmp.Diff(want, s.said()); diff != "" {
-			t.Errorf("messages (-want +got):\n%s", diff)
-		}
-		if late := s.got[0].Row.EdgeLatency; late != 5100*time.Millisecond {
-			t.Errorf("latency %v, want 5.1s", late)
-		}
-	})
-}
-
-// TestStale: a source that fell silent is a lost communication, once, without a
-// value, under the time at which it was missed.
-func TestStale(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := reporting(func(ctx context.Context, hear func([]acquire.Reading)) error {
-			hear([]acquire.Reading{good(1)})
-			time.Sleep(9500 * time.Millisecond)
-			hear([]acquire.Reading{good(1)})
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		p := pump(edge.Pipeline{Reporting: src})
-		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
-		p.Tags[0].Limits.Stale = 5 * time.Second
-		var s sink
-		run(t, &s, 12, p)
-		want := []string{"0 P-1 flow=1/Good", "6 P-1 flow=null/BadNoCommunication", "9.5 P-1 flow=1/Good"}
-		if diff := cmp.Diff(want, s.said()); diff != "" {
-			t.Errorf("messages (-want +got):\n%s", diff)
-		}
-	})
-}
-
-// TestTheSameMeasurementAgainIsSilence: a server that goes on answering with
-// what it had long ago has not been heard of.
-func TestTheSameMeasurementAgainIsSilence(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := polled{read: func(second, _ int) acquire.Reading {
-			r := good(1)
-			r.SourceTime = epoch().Add(time.Duration(min(second, 2)) * time.Second)
-			return r
-		}}
-		p := pump(edge.Pipeline{Polled: src})
-		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
-		p.Tags[0].Limits.Stale = 5 * time.Second
-		var s sink
-		run(t, &s, 12, p)
-		if diff := cmp.Diff([]string{"0 P-1 flow=1/Good", "8 P-1 flow=null/BadNoCommunication"}, s.said()); diff != "" {
-			t.Errorf("messages (-want +got):\n%s", diff)
-		}
-	})
-}
-
-// TestEarliestTime: a scan that took several requests goes out under the time of
-// the first answer, device by device.
-func TestEarliestTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		src := polled{read: func(_, item int) acquire.Reading {
-			r := good(1)
-			r.At = epoch().Add([]time.Duration{300, 200, 100}[item] * time.Millisecond)
-			return r
-		}}
-		var s sink
-		run(t, &s, 0, pump(edge.Pipeline{Polled: src}))
-		if diff := cmp.Diff([]string{"0.1 P-1 flow=1/Good level=1/Good", "0.2 P-2 flow=1/Good"}, s.said()); diff != "" {
-			t.Errorf("messages (-want +got):\n%s", diff)
 		}
 	})
 }
@@ -435,64 +338,6 @@ func TestPipelinesThatContradictThemselves(t *testing.T) {
 		if _, err := edge.New(&sink{}, quiet(), []edge.Pipeline{p}); err == nil || (!errors.Is(err, edge.ErrBadPipeline) && !errors.Is(err, quality.ErrBadLimits)) {
 			t.Errorf("%s: error %v", name, err)
 		}
-	}
-}
-
-// TestServerViewIsTrue is a bad day from one seed: a signal with jumps, a
-// machine that comes and goes, a sink that refuses. After every scan that
-// nothing hindered, what the sink took last is within the deadband of what the
-// machine has, with the quality it has.
-func TestServerViewIsTrue(t *testing.T) {
-	seed := budget.Seed(t)
-	for round := range uint64(20) {
-		synctest.Test(t, func(t *testing.T) {
-			rng := rand.New(rand.NewPCG(seed, round))
-			const width, seconds = 2.0, 300
-			scale, err := normalize.Linear(0.5, 10)
-			if err != nil {
-				t.Fatal(err)
-			}
-			x := 0.0
-			truth := make([]acquire.Reading, seconds+1)
-			refused := make([]bool, seconds+1)
-			down := false
-			for i := range truth {
-				if rng.IntN(20) == 0 {
-					down = !down
-				}
-				if x += rng.NormFloat64(); rng.IntN(30) == 0 {
-					x += 100 * rng.NormFloat64()
-				}
-				truth[i] = good(x)
-				if down {
-					truth[i] = bad(codes.BadCommunicationError)
-				}
-				refused[i] = rng.IntN(10) == 0
-			}
-			src := polled{read: func(second, _ int) acquire.Reading { return truth[second] }}
-			p := edge.Pipeline{Name: "x", Polled: src, Devices: []edge.Device{{ID: "D"}}, Tags: []edge.Tag{{Signal: "s", Every: time.Second, Scale: scale, Deadband: wide(width)}}}
-			s := sink{refuse: func(second int) bool { return refused[second] }}
-			run(t, &s, seconds, p)
-
-			next := 0
-			var shown telemetry.Sample
-			for i, want := range truth {
-				for next < len(s.got) && !s.got[next].Row.SourceTime.After(epoch().Add(time.Duration(i)*time.Second)) {
-					shown = s.got[next].Row.Samples[0]
-					next++
-				}
-				if refused[i] {
-					continue
-				}
-				if shown.Quality.Code != want.Quality.Code {
-					t.Fatalf("round %d, second %d: server shows %v, machine has %v", round, i, shown.Quality.Code, want.Quality.Code)
-				}
-				is := 0.5*math.Float64frombits(want.Value.Bits) + 10
-				if off := math.Abs(math.Float64frombits(shown.Value.Bits) - is); want.Value.Kind != telemetry.Null && off > width {
-					t.Fatalf("round %d, second %d: server is off by %v", round, i, off)
-				}
-			}
-		})
 	}
 }
 

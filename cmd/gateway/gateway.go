@@ -50,7 +50,7 @@ func Open(ctx context.Context, c Config, dir string, log *slog.Logger) (*Gateway
 	}
 	g.outbox, err = outbox.Open(ctx, g.queue, outbox.Config{
 		Gateway: c.ID, Topic: c.topic(wire.Telemetry), Budget: c.Outbox.MaxBytes,
-		RetryMin: 500 * time.Millisecond, RetryMax: 30 * time.Second,
+		RetryMin: 500 * time.Millisecond, RetryMax: 10 * time.Second, // after an outage the plant is to be seen soon
 	})
 	if err != nil {
 		return nil, errors.Join(err, g.queue.Close())

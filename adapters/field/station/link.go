@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/url"
 	"sync"
+	"time"
 )
 
 // A Link is a network between two parties that can be cut: a TCP relay. While
@@ -63,15 +64,31 @@ func (l *Link) drop() {
 	}
 }
 
+// linger is how long connections may end by themselves once the link is to end:
+// what was said last is then still carried.
+const linger = 200 * time.Millisecond
+
 // Run carries bytes until ctx ends.
 func (l *Link) Run(ctx context.Context) error {
-	var all sync.WaitGroup
-	defer all.Wait()
-	stop := context.AfterFunc(ctx, func() {
-		_ = l.listener.Close()
-		l.Cut(true)
-	})
+	stop := context.AfterFunc(ctx, func() { _ = l.listener.Close() })
 	defer stop()
+	var all sync.WaitGroup
+	err := l.accept(ctx, &all)
+	idle := make(chan struct{})
+	go func() {
+		all.Wait()
+		close(idle)
+	}()
+	select {
+	case <-idle:
+	case <-time.After(linger):
+		l.Cut(true)
+		<-idle
+	}
+	return err
+}
+
+func (l *Link) accept(ctx context.Context, all *sync.WaitGroup) error {
 	for {
 		conn, err := l.listener.Accept()
 		if err != nil {

@@ -21,8 +21,12 @@ import (
 var published = [...]int{4, 5}
 
 const (
-	publishEvery  = time.Second
-	publishWithin = 5 * time.Second
+	publishEvery = time.Second
+	// publishWithin is how long a message may wait for its acknowledgement: the
+	// next one is due, and a device without a store has nowhere to keep both.
+	publishWithin = 900 * time.Millisecond
+	// talkWithin bounds what is said once for each connection.
+	talkWithin = 5 * time.Second
 	firmware      = "3.1.4"
 )
 
@@ -51,15 +55,16 @@ func (p *publisher) topic(class string) string {
 func (p *publisher) run(ctx context.Context) error {
 	broker := &url.URL{Scheme: "mqtt", Host: p.station.broker.Addr()}
 	offline, online := []byte(`{"online":false,"reason":"conn_lost"}`), []byte(`{"online":true}`)
-	cm, err := autopaho.NewConnection(ctx, autopaho.ClientConfig{
+	// The connection outlives ctx by its farewell.
+	cm, err := autopaho.NewConnection(context.WithoutCancel(ctx), autopaho.ClientConfig{
 		ServerUrls:       []*url.URL{broker},
 		KeepAlive:        10,
-		ConnectTimeout:   publishWithin,
+		ConnectTimeout:   talkWithin,
 		ReconnectBackoff: func(int) time.Duration { return time.Second },
 		WillMessage:      &paho.WillMessage{Topic: p.topic("status"), Payload: offline, QoS: 1, Retain: true},
 		ClientConfig:     paho.ClientConfig{ClientID: p.id()},
 		OnConnectionUp: func(cm *autopaho.ConnectionManager, _ *paho.Connack) {
-			ctx, cancel := context.WithTimeout(ctx, publishWithin)
+			ctx, cancel := context.WithTimeout(ctx, talkWithin)
 			defer cancel()
 			if _, err := cm.Publish(ctx, &paho.Publish{Topic: p.topic("status"), QoS: 1, Retain: true, Payload: online}); err != nil {
 				p.log.LogAttrs(ctx, slog.LevelDebug, "status not published", slog.Any("error", err))
@@ -74,7 +79,7 @@ func (p *publisher) run(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
-			p.farewell(cm, offline)
+			p.farewell(ctx, cm, offline)
 			return nil
 		case <-ticker.C:
 		}
@@ -85,14 +90,9 @@ func (p *publisher) run(ctx context.Context) error {
 }
 
 // farewell tells that it goes, and waits a moment for that to be heard.
-func (p *publisher) farewell(cm *autopaho.ConnectionManager, offline []byte) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+func (p *publisher) farewell(ctx context.Context, cm *autopaho.ConnectionManager, offline []byte) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 	defer cancel()
-	select {
-	case <-cm.Done(): // autopaho's connection ended with the context that it was made with
-		return
-	default:
-	}
 	_, _ = cm.Publish(ctx, &paho.Publish{Topic: p.topic("status"), QoS: 1, Retain: true, Payload: offline})
 	_ = cm.Disconnect(ctx)
 }

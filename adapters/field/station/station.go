@@ -12,6 +12,7 @@ package station
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -111,28 +112,32 @@ func (s *Station) Run(ctx context.Context) error {
 	s.start = time.Now()
 	s.mu.Unlock()
 
+	// The link to the broker goes down last: the pumps say farewell over it.
+	later, hangUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer hangUp()
+	link := make(chan error, 1)
 	parts := []func(context.Context) error{s.server.run, s.outage}
 	if s.broker != nil {
-		parts = append(parts, s.broker.Run)
+		go func() { link <- s.broker.Run(later) }()
 		for i := range published {
 			parts = append(parts, s.publisher(i).run)
 		}
+	} else {
+		link <- nil
 	}
 	done := make(chan error, len(parts))
 	for _, part := range parts {
 		go func() { done <- part(ctx) }()
 	}
-	var first error
+	var failed error
 	for range parts {
-		if err := <-done; err != nil && first == nil {
-			first = err
+		if err := <-done; err != nil && failed == nil {
+			failed = err
 			cancel()
 		}
 	}
-	if first == nil {
-		first = ctx.Err()
-	}
-	return first
+	hangUp()
+	return errors.Join(failed, <-link, ctx.Err())
 }
 
 // now calls look with the plant as it is now.

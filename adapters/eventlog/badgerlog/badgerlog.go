@@ -57,7 +57,8 @@ type Config struct {
 	// streams goes from memory to the disk; 0: 65,536 (about 2 MB in memory).
 	Window int
 	// RecentBytes bounds the newest commits kept in memory for readers that
-	// have caught up, in bytes as stored; 0: 4 MiB.
+	// have caught up, in bytes as they are there; 0: 16 MiB, which is 40,000
+	// telemetry rows.
 	RecentBytes int
 	// Log receives what Badger has to say at warning level and above; nil: nobody.
 	Log *slog.Logger
@@ -66,7 +67,7 @@ type Config struct {
 const (
 	standardReserve = 1 << 30
 	standardWindow  = 1 << 16
-	standardRecent  = 4 << 20
+	standardRecent  = 16 << 20
 )
 
 func (c Config) complete(dir string) Config {

@@ -285,13 +285,17 @@ func (l *Log) entries() ([]*badger.Entry, error) {
 func (l *Log) publish() {
 	c := &l.committer
 	rc := &recentCommit{first: c.first, last: c.next - 1}
+	stored := 0
 	for i, b := range c.parts {
 		rc.parts[i].key, rc.parts[i].bytes = c.keys[i], b
-		rc.size += len(b)
+		stored += len(b)
+		if b != nil {
+			rc.size += len(b) + len(c.builders[i].body) + c.builders[i].n*recordBytes
+		}
 	}
-	l.guard.wrote(rc.size)
+	l.guard.wrote(stored)
 	l.counters.commits.Add(1)
-	l.counters.bytes.Add(uint64(rc.size))
+	l.counters.bytes.Add(uint64(stored))
 
 	l.mu.Lock()
 	l.end.head, l.end.recorded = c.next-1, c.recorded

@@ -53,7 +53,7 @@ func TestConformanceOfSmallWindows(t *testing.T) {
 
 func TestModel(t *testing.T) {
 	n := 0
-	eventlogtest.RunModel(t, budget.For(t), func() (eventlogtest.Store, error) {
+	eventlogtest.RunModel(t, budget.For(t)/2, func() (eventlogtest.Store, error) {
 		dir, err := os.MkdirTemp(t.TempDir(), "log")
 		if err != nil {
 			return eventlogtest.Store{}, err

@@ -109,7 +109,7 @@ func writeFacts(l *badgerlog.Log, id eventlog.StreamID, rng *rand.Rand) error {
 // acknowledged is there, once, in place, and the log has no hole.
 func TestKilled(t *testing.T) {
 	rng := rand.New(rand.NewPCG(budget.Seed(t), 0))
-	dir, end := t.TempDir(), time.Now().Add(budget.For(t)/4)
+	dir, end := t.TempDir(), time.Now().Add(budget.For(t)/8)
 	acked := map[eventlog.StreamID]ack{}
 	kills, total := 0, 0
 	for time.Now().Before(end) || kills < 2 {

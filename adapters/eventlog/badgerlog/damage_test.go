@@ -115,7 +115,7 @@ func TestBitFlips(t *testing.T) {
 	}
 	files := usedBytes(t, source)
 	counts := map[string]int{}
-	for end := time.Now().Add(budget.For(t) / 4); time.Now().Before(end); {
+	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); {
 		dir := filepath.Join(t.TempDir(), "flipped")
 		copyDir(t, source, dir)
 		name := files[rng.IntN(len(files))]

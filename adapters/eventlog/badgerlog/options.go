@@ -25,7 +25,7 @@ const (
 
 // badgerOptions are chosen so that a log costs less than 128 MB of memory that
 // is its own: three memtables of 16 MiB (each a third larger in its arena) and
-// one being written out, 16 MiB of table indexes, 4 MiB of recent commits. Keys
+// one being written out, 16 MiB of table indexes, 16 MiB of recent commits. Keys
 // are small and tables uncompressed, so blocks come from the page cache and
 // there is no block cache.
 func badgerOptions(dir string, voice *badgerVoice) badger.Options {

@@ -15,10 +15,13 @@ type recent struct {
 	max     int
 }
 
+// recordBytes is what a record takes beside its data and envelope.
+const recordBytes = 160
+
 type recentCommit struct {
 	first, last eventlog.Position
 	parts       [2]recentPart
-	size        int
+	size        int // in memory, once it has been read
 
 	once sync.Once // makes all
 	all  []eventlog.Record

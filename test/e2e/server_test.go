@@ -1,3 +1,5 @@
+//go:build linux
+
 // Package e2e holds the server's promise of durability to real processes, real
 // sockets and real clients: what was acknowledged is in the log exactly once,
 // whatever ends the process.

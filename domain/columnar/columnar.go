@@ -17,7 +17,7 @@ import (
 	"fmt"
 )
 
-// ErrCorrupt: bytes that no encoder here has written.
+// ErrCorrupt means bytes that no encoder here has written.
 var ErrCorrupt = errors.New("corrupt column")
 
 // MaxValues bounds one column, so that a corrupt count cannot ask for all

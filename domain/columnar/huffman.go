@@ -230,14 +230,14 @@ func (t *tokens) depths(arena []node, perDepth []int) {
 	}
 	depth := t.queue[:len(arena)] // weight holds the depth here
 	depth[len(arena)-1].weight = 0
-	for i := len(arena) - 1; i >= 0; i-- {
+	for i, n := range slices.Backward(arena) {
 		d := depth[i].weight
-		if arena[i].symbol >= 0 {
+		if n.symbol >= 0 {
 			perDepth[d]++
 			continue
 		}
-		depth[arena[i].left].weight = d + 1
-		depth[arena[i].right].weight = d + 1
+		depth[n.left].weight = d + 1
+		depth[n.right].weight = d + 1
 	}
 }
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 )
 
-// ErrEncoding: bytes that are not an encoded Sum.
+// ErrEncoding means bytes that are not an encoded Sum.
 var ErrEncoding = errors.New("invalid exact sum")
 
 // Append appends the sum in the one form that equal sums have: a head byte (bit

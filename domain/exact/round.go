@@ -4,6 +4,7 @@ import (
 	"math"
 	"math/big"
 	"math/bits"
+	"slices"
 )
 
 // Float64 returns the sum, rounded once.
@@ -164,8 +165,8 @@ func Variance(sum, squares *Sum, n, divisor uint64) float64 {
 func (s *Sum) rat() *big.Rat {
 	neg, word, e := s.magnitude()
 	i := new(big.Int)
-	for k := len(word) - 1; k >= 0; k-- {
-		i.Lsh(i, limbBits).Or(i, big.NewInt(int64(word[k])))
+	for _, w := range slices.Backward(word) {
+		i.Lsh(i, limbBits).Or(i, big.NewInt(int64(w)))
 	}
 	if neg {
 		i.Neg(i)

@@ -30,7 +30,9 @@ func historian1() ([]Sample, Config) {
 
 func historian2() ([]Sample, Config) {
 	return []Sample{
-		good(2, 10), good(25, 20), good(28, 25), good(39, 30), {at(42), telemetry.Value{}, quality.Bad}, good(48, 40), good(52, 50),
+		good(2, 10), good(25, 20), good(28, 25), good(39, 30),
+		{at(42), telemetry.Value{}, quality.Bad},
+		good(48, 40), good(52, 50),
 		good(72, 60), uncertain(77, 70), good(83, 70), good(86, 80), good(90, 90),
 	}, Config{TreatUncertainAsBad: true, PercentDataBad: 100, PercentDataGood: 100}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/twinlog/twinlog/domain/telemetry"
 )
 
-// ErrEncoding: bytes that are not an encoded Run.
+// ErrEncoding means bytes that are not an encoded Run.
 var ErrEncoding = errors.New("invalid run")
 
 // The flags of an encoded run (docs/formats/history.md).

@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// ErrFunction: a name that is no aggregate function here.
+// ErrFunction means a name that is no aggregate function here.
 var ErrFunction = errors.New("unknown aggregate function")
 
 // Function is one aggregate of OPC 10000-13 §5.4.3.

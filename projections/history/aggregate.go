@@ -29,9 +29,9 @@ func (v *View) Aggregate(ctx context.Context, parts []Part, s aggregate.Span, fn
 	w := &aggregation{v: v, ctx: ctx, f: f, cfg: cfg, known: c.Known, asOf: asOf(c)}
 	// Backwards for what was before, until something usable has been found.
 	var before [][]aggregate.Sample
-	for i := len(parts) - 1; i >= 0; i-- {
-		r := span(parts[i].From, parts[i].To)
-		list, usable, err := w.before(parts[i], stretch{r.from, min(r.to, all.from-1)})
+	for _, p := range slices.Backward(parts) {
+		r := span(p.From, p.To)
+		list, usable, err := w.before(p, stretch{r.from, min(r.to, all.from-1)})
 		if err != nil {
 			return nil, err
 		}
@@ -39,8 +39,8 @@ func (v *View) Aggregate(ctx context.Context, parts []Part, s aggregate.Span, fn
 			break
 		}
 	}
-	for i := len(before) - 1; i >= 0; i-- {
-		for _, x := range before[i] {
+	for _, list := range slices.Backward(before) {
+		for _, x := range list {
 			f.Add(x)
 		}
 	}

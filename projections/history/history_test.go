@@ -70,12 +70,12 @@ func ask(t *testing.T, r *rand.Rand, p *plant, v *history.View) {
 	if !c.AsOf.IsZero() {
 		all = slices.DeleteFunc(all, func(s history.Sample) bool { return s.SourceTime.After(c.AsOf) })
 	}
-	askSamples(t, r, pt, p, v, c, all)
+	askSamples(t, r, pt, v, c, all)
 	askLatest(t, pts[:min(len(pts), 7)], p, v, c)
 	askAggregate(t, r, pt, p, v, c, all)
 }
 
-func askSamples(t *testing.T, r *rand.Rand, pt telemetry.Point, p *plant, v *history.View, c projections.Cut, all []history.Sample) {
+func askSamples(t *testing.T, r *rand.Rand, pt telemetry.Point, v *history.View, c projections.Cut, all []history.Sample) {
 	t.Helper()
 	ctx := context.Background()
 	from := epoch.Add(time.Duration(r.Int64N(90*3600e9) - 80*3600e9))
@@ -177,7 +177,7 @@ func askAggregate(t *testing.T, r *rand.Rand, pt telemetry.Point, p *plant, v *h
 	every := []time.Duration{0, time.Minute, 7 * time.Minute, 15 * time.Minute, time.Hour, 5 * time.Hour}[r.IntN(6)]
 	from := epoch.Add(time.Duration(r.IntN(100)-80) * time.Hour)
 	if r.IntN(2) == 0 {
-		from = epoch.Add(time.Duration(r.Int64N(int64(p.recorded.Sub(epoch)))-int64(time.Hour)) / time.Duration(15*time.Minute) * 15 * time.Minute)
+		from = epoch.Add(time.Duration(r.Int64N(int64(p.recorded.Sub(epoch)))-int64(time.Hour)) / (15 * time.Minute) * (15 * time.Minute))
 	}
 	if r.IntN(2) == 0 {
 		from = from.Add(time.Duration(r.Int64N(3600e9)))

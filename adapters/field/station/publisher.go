@@ -27,7 +27,7 @@ const (
 	publishWithin = 900 * time.Millisecond
 	// talkWithin bounds what is said once for each connection.
 	talkWithin = 5 * time.Second
-	firmware      = "3.1.4"
+	firmware   = "3.1.4"
 )
 
 // A publisher is a pump with a controller of its own that speaks MQTT. It keeps

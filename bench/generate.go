@@ -23,14 +23,14 @@ func generate(ctx context.Context, data string, end time.Time) (int, error) {
 	}
 	defer log.Close() //nolint:errcheck // appends were durable before they returned
 	begin := end.Add(-days * 24 * time.Hour)
-	if err := structure(ctx, log, begin); err != nil {
+	if err := structure(ctx, log, begin, "bench", devices); err != nil {
 		return 0, err
 	}
 	rest := totalSamples/signals - busyDayRows - busyMinuteRows
 	each := rest / (devices - 1)
 	made := 0
 	for d := range devices {
-		w := &writer{log: log, device: fmt.Sprintf("bench-%d", d)}
+		w := &writer{log: log, device: fmt.Sprintf("bench-%d", d), signals: signals}
 		if d == 0 {
 			err = w.rows(ctx, begin, time.Minute, busyMinuteRows)
 			if err == nil {
@@ -50,8 +50,9 @@ func generate(ctx context.Context, data string, end time.Time) (int, error) {
 	return made, nil
 }
 
-// structure registers an asset for each device and binds its tags.
-func structure(ctx context.Context, log eventlog.Log, begin time.Time) error {
+// structure registers an asset for each of n devices, PREFIX-0 and so on, and
+// binds its tags: PREFIX/pump-0/signal_0 and so on.
+func structure(ctx context.Context, log eventlog.Log, begin time.Time, prefix string, n int) error {
 	svc := asset.NewService(log)
 	call := func(mutation string, n int) eventlog.Call {
 		return eventlog.Call{
@@ -66,12 +67,12 @@ func structure(ctx context.Context, log eventlog.Log, begin time.Time) error {
 	if _, err := svc.DefineClass(ctx, call("class", 0), asset.DefineClass{Class: "bench-pump", Tags: tags, Effective: begin}, nil); err != nil {
 		return err
 	}
-	root, _, err := svc.Register(ctx, call("root", 0), asset.Register{Name: "bench", Level: asset.Enterprise, Effective: begin})
+	root, _, err := svc.Register(ctx, call("root", 0), asset.Register{Name: prefix, Level: asset.Enterprise, Effective: begin})
 	if err != nil {
 		return err
 	}
 	var items []eventlog.Item[asset.Command]
-	for d := range devices {
+	for d := range n {
 		c := call("pump", d)
 		id := c.Key.Entity(0)
 		items = append(items, eventlog.Item[asset.Command]{Call: c, Command: asset.Register{
@@ -79,7 +80,7 @@ func structure(ctx context.Context, log eventlog.Log, begin time.Time) error {
 		}})
 		for i := range signals {
 			items = append(items, eventlog.Item[asset.Command]{Call: call("bind", d*signals+i), Command: asset.BindTag{
-				Asset: id, Tag: tags[i].Name, Device: fmt.Sprintf("bench-%d", d), Signal: tags[i].Name, Effective: begin,
+				Asset: id, Tag: tags[i].Name, Device: fmt.Sprintf("%s-%d", prefix, d), Signal: tags[i].Name, Effective: begin,
 			}})
 		}
 	}
@@ -99,6 +100,7 @@ func structure(ctx context.Context, log eventlog.Log, begin time.Time) error {
 type writer struct {
 	log      eventlog.Log
 	device   string
+	signals  int
 	seq      uint64
 	expected eventlog.Expected
 	batch    []eventlog.NewEvent
@@ -106,7 +108,7 @@ type writer struct {
 }
 
 func (w *writer) rows(ctx context.Context, from time.Time, step time.Duration, n int) error {
-	samples := make([]telemetry.Sample, signals)
+	samples := make([]telemetry.Sample, w.signals)
 	for i := range n {
 		at := from.Add(time.Duration(i) * step).Truncate(time.Millisecond)
 		for s := range samples {

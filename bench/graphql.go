@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -54,34 +55,36 @@ func (a api) ask(ctx context.Context, query string, vars map[string]any) (json.R
 	return answer.Data, took, nil
 }
 
-// lag returns the largest projection lag in positions, and how many messages
-// have been recorded, from /metrics.
-func (a api) lag(ctx context.Context) (lag, recorded float64, err error) {
+// metrics returns the values of /metrics by name; of names with labels, the
+// largest.
+func (a api) metrics(ctx context.Context) (map[string]float64, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+a.addr+"/metrics", nil)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
 	defer resp.Body.Close() //nolint:errcheck // it has been read
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return 0, 0, err
+		return nil, err
 	}
+	all := map[string]float64{}
 	for line := range strings.Lines(string(text)) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
-		var v float64
-		if _, err := fmt.Sscan(value, &v); err != nil {
-			continue
-		}
-		switch {
-		case strings.HasPrefix(name, "twinlog_projection_lag{"):
-			lag = max(lag, v)
-		case name == "twinlog_ingest_recorded_total":
-			recorded = v
+		name, _, _ = strings.Cut(name, "{")
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			all[name] = max(all[name], v)
 		}
 	}
-	return lag, recorded, nil
+	return all, nil
 }
+
+// What the benchmarks read of /metrics.
+const (
+	metricLag      = "twinlog_projection_lag"
+	metricRecorded = "twinlog_ingest_recorded_total"
+	metricSlow     = "twinlog_graphql_slow_consumers_total"
+)

@@ -21,6 +21,8 @@ type part struct {
 
 var parts = []part{
 	{"ingest", "MQTT QoS 1 to durable, beside a broker that stores nothing and mosquitto", ingest},
+	{"readers", "what readers that never read cost everybody else", readers},
+	{"rebuild", "the hierarchy rebuilt beside a hundred million samples", rebuild},
 	{"query", "last values, a day and ninety days, over HTTP", query},
 }
 

@@ -61,11 +61,11 @@ func query(ctx context.Context) error {
 	defer c.stop()
 	a := api{http}
 	for {
-		lag, _, err := a.lag(ctx)
+		m, err := a.metrics(ctx)
 		if err != nil {
 			return err
 		}
-		if lag == 0 {
+		if m[metricLag] == 0 {
 			break
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -48,14 +48,14 @@ func steady(ctx context.Context, bin, dir string) error {
 		case err := <-done:
 			return err
 		}
-		lag, recorded, err := a.lag(ctx)
+		m, err := a.metrics(ctx)
 		if err != nil {
 			return err
 		}
-		if rate := recorded - before; second > 2 && rate > 0 {
-			worst = max(worst, lag/rate)
+		if rate := m[metricRecorded] - before; second > 2 && rate > 0 {
+			worst = max(worst, m[metricLag]/rate)
 		}
-		before = recorded
+		before = m[metricRecorded]
 		switch second {
 		case 19:
 			at20, err = proc.RssAnon(c.pid())

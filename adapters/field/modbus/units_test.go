@@ -31,7 +31,7 @@ func TestADeadUnitBesideALivingOne(t *testing.T) {
 		{Unit: 2, Table: HoldingRegisters, Address: 1000, Type: Uint16},
 		{Unit: 3, Table: HoldingRegisters, Type: Uint16},
 	}
-	src, err := New(Config{Address: address, Timeout: 40 * time.Millisecond, Pause: time.Millisecond}, items)
+	src, err := New(Config{Address: address, Timeout: 150 * time.Millisecond, Pause: time.Millisecond}, items)
 	if err != nil {
 		t.Fatal(err)
 	}

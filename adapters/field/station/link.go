@@ -93,7 +93,7 @@ func (l *Link) accept(ctx context.Context, all *sync.WaitGroup) error {
 		conn, err := l.listener.Accept()
 		if err != nil {
 			if ctx.Err() != nil {
-				return nil
+				return nil //nolint:nilerr // it was closed because ctx ended
 			}
 			return fmt.Errorf("link: %w", err)
 		}

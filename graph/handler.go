@@ -19,7 +19,8 @@ import (
 )
 
 // OperatorHeader names the person who asks, unproved, until identities are
-// checked. A WebSocket client that can't set headers puts the same name into
+// checked. A name that is not Latin-1 goes percent-encoded (RFC 3986 §2.1), as
+// the console sends it. A WebSocket client that can't set headers puts the same name into
 // the payload of connection_init.
 const OperatorHeader = "X-Twinlog-Operator"
 
@@ -120,6 +121,9 @@ func (h *Handler) context(ctx context.Context, r *http.Request, init map[string]
 	name := r.Header.Get(OperatorHeader)
 	if s, ok := init[OperatorHeader].(string); ok && name == "" {
 		name = s
+	}
+	if plain, err := url.PathUnescape(name); err == nil {
+		name = plain
 	}
 	if name == "" {
 		name = h.operator

@@ -83,7 +83,7 @@ func TestRoundTrip(t *testing.T) {
 	var strs Strings
 	tail := []byte{0xA5, 1, 2, 3, 4, 5, 6, 7, 8, 9}
 	count := 0
-	for end := time.Now().Add(budget.For(t) / 4); time.Now().Before(end); count++ {
+	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); count++ {
 		n := 1 + r.IntN(1+r.IntN(3000))
 		v := integers(r, n)
 		got := make([]int64, n)

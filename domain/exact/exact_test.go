@@ -35,7 +35,7 @@ func rat(v float64) *big.Rat { return new(big.Rat).SetFloat64(v) }
 func TestAgainstRationals(t *testing.T) {
 	r := rand.New(rand.NewPCG(budget.Seed(t), 1))
 	count := 0
-	for end := time.Now().Add(budget.For(t) / 4); time.Now().Before(end); count++ {
+	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); count++ {
 		var sum, squares Sum
 		want, wantSquares := new(big.Rat), new(big.Rat)
 		n := 1 + r.IntN(40)

@@ -76,7 +76,7 @@ func TestAgainstNodeOPCUA(t *testing.T) {
 	answers := bufio.NewReader(out)
 	r := rand.New(rand.NewPCG(budget.Seed(t), 0))
 	compared, left := 0, 0
-	for end := time.Now().Add(budget.For(t) / 4); time.Now().Before(end); {
+	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); {
 		q := ask(r)
 		if len(q.Samples) == 0 {
 			continue // the peer fails on an empty history

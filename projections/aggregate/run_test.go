@@ -57,7 +57,7 @@ func TestRunsAreTheirSamples(t *testing.T) {
 		PercentGood, PercentBad, WorstQuality, DurationGood, DurationBad,
 	}
 	count := 0
-	for end := time.Now().Add(budget.For(t) / 4); time.Now().Before(end); count++ {
+	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); count++ {
 		samples := series(r, 1+r.IntN(300))
 		cfg := Standard()
 		cfg.TreatUncertainAsBad = r.IntN(2) == 0

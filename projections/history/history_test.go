@@ -24,7 +24,7 @@ import (
 func TestAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(budget.Seed(t), 0))
 	questions := 0
-	for end := time.Now().Add(budget.For(t) / 2); time.Now().Before(end); {
+	for end := time.Now().Add(budget.For(t) / 4); time.Now().Before(end); {
 		p := newPlant(r, 1+r.IntN(400))
 		p.pace = []int64{4e9, 1e9, 1e8}[r.IntN(3)] // slow, and so fast that sums are worth it
 		l := newLive(t)

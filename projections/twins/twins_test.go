@@ -195,7 +195,7 @@ func (v *live) feed(tb testing.TB, records []eventlog.Record, size func() int) {
 func TestAgainstModel(t *testing.T) {
 	r := rand.New(rand.NewPCG(budget.Seed(t), 0))
 	rounds := 0
-	for end := time.Now().Add(budget.For(t) / 4); time.Now().Before(end); rounds++ {
+	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); rounds++ {
 		l := newLog(r)
 		v := &live{store: memrows.New()}
 		v.restart(t)

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -46,6 +47,8 @@ type Projection struct {
 	changes  uint64            // of all values, since Open
 	opened   uint64            // how often Open was called
 	wake     chan struct{}     // closed at the next change; nil if nobody waits
+
+	asked atomic.Pointer[asked] // the last long list of points
 
 	// Of the folding goroutine alone.
 	row     telemetry.View

@@ -37,12 +37,48 @@ func (v *View) Latest(ctx context.Context, points []telemetry.Point) ([]Last, er
 	if v.p.points == nil {
 		return out, ctx.Err()
 	}
+	// A dashboard asks for the same points again and again.
+	m := v.p.asked.Load()
+	if m == nil || m.opened != v.p.opened {
+		m = &asked{}
+	}
+	missed := 0
 	for i, pt := range points {
+		if i < len(m.points) && m.points[i] == pt {
+			v.p.slots[m.number[i]].last(&out[i])
+			continue
+		}
+		missed++
 		if n, ok := v.p.points.Find(pt); ok {
 			v.p.slots[n].last(&out[i])
 		}
 	}
+	if missed > 100 {
+		v.p.remember(points)
+	}
 	return out, ctx.Err()
+}
+
+// asked is a list of points that was asked for, with their numbers.
+type asked struct {
+	points []telemetry.Point
+	number []uint32
+	opened uint64
+}
+
+// remember keeps the beginning of a list up to the first unknown point. The
+// caller holds the lock.
+func (p *Projection) remember(points []telemetry.Point) {
+	m := &asked{opened: p.opened}
+	for _, pt := range points {
+		n, ok := p.points.Find(pt)
+		if !ok {
+			break
+		}
+		m.number = append(m.number, n)
+	}
+	m.points = slices.Clone(points[:len(m.number)])
+	p.asked.Store(m)
 }
 
 func (s *slot) last(out *Last) {

@@ -98,6 +98,9 @@ func (s *Structure) Apply(event eventlog.Event, at eventlog.Position) {
 	}
 }
 
+// Count counts a fact about an asset that another stream holds: its nameplate's.
+func (s *Structure) Count(id string, at eventlog.Position) { s.fact(id, at) }
+
 // fact counts a fact about an asset and returns its node.
 func (s *Structure) fact(id string, at eventlog.Position) *Node {
 	n := s.nodes[id]

@@ -1,6 +1,7 @@
 package importer
 
 import (
+	"encoding/csv"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -32,11 +33,16 @@ func csvNodes(r io.Reader, o Options, t *teller) ([]node, error) {
 		if errors.Is(err, io.EOF) {
 			return nodes, nil
 		}
-		line, _ := in.FieldPos(0)
-		if err != nil {
-			t.fault(Fault{Line: line, Given: strings.Join(cells, string(in.Comma)), Expected: fmt.Sprintf("%d columns of CSV (%v)", len(c.names), err)})
+		var bad *csv.ParseError
+		if errors.As(err, &bad) {
+			t.now.Rows++
+			t.fault(Fault{Line: bad.StartLine, Given: shortened(strings.Join(cells, string(in.Comma))), Expected: fmt.Sprintf("%d columns of CSV (%v)", len(c.names), bad.Err)})
 			continue
 		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Name, err)
+		}
+		line, _ := in.FieldPos(0)
 		cell := func(i int) string {
 			if i < 0 {
 				return ""
@@ -48,6 +54,7 @@ func csvNodes(r io.Reader, o Options, t *teller) ([]node, error) {
 			n.path = strings.TrimPrefix(cell(parent)+"/"+cell(name), "/")
 		}
 		if n.path == "" {
+			t.now.Rows++
 			t.fault(Fault{Line: line, Column: "path", Expected: "the names from the enterprise down, joined by /"})
 			continue
 		}

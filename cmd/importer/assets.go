@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -50,16 +49,19 @@ func Assets(ctx context.Context, log Log, r io.Reader, o Options, now time.Time,
 	if err != nil {
 		return t.now, err
 	}
-	there, err := paths(ctx, log)
+	there, err := paths(ctx, log, now)
 	if err != nil {
 		return t.now, err
 	}
-	im := &assets{log: log, now: now, there: there, teller: t}
+	im := &assets{log: log, now: now, there: there, teller: t, said: map[eventlog.Key]bool{}}
 	for i := range nodes {
 		t.now.Rows++
 		im.add(&nodes[i])
 	}
-	err = im.commit(ctx, o.DryRun)
+	if o.DryRun {
+		im.log.Log = &dry{Log: log.Log}
+	}
+	err = im.commit(ctx)
 	t.tell(true)
 	return t.now, err
 }
@@ -70,8 +72,10 @@ type assets struct {
 	now    time.Time
 	there  map[string]string // path: id
 	teller *teller
+	said   map[eventlog.Key]bool
 	items  []eventlog.Item[asset.Command]
-	lines  []int // of items
+	lines  []int    // of items
+	what   []string // of items, for messages
 }
 
 func (im *assets) call(mutation, key string) eventlog.Call {
@@ -97,29 +101,30 @@ func (im *assets) add(n *node) {
 		call := im.call("registerAsset", n.path+" "+hex.EncodeToString(sum[:8]))
 		id = call.Key.Entity(0)
 		im.there[n.path] = id
-		im.push(n.line, call, asset.Register{Asset: id, Name: name, Level: n.level, Parent: parent, Class: n.class, Nameplate: n.nameplate, Effective: im.now})
+		im.push(n, n.path, call, asset.Register{Asset: id, Name: name, Level: n.level, Parent: parent, Class: n.class, Nameplate: n.nameplate, Effective: im.now})
 	}
 	for _, t := range n.tags {
-		im.push(n.line, im.call("bindTag", fmt.Sprintf("%s/%s %q %q", n.path, t.Name, t.Device, t.Signal)),
+		im.push(n, n.path+"/"+t.Name, im.call("bindTag", fmt.Sprintf("%s/%s %q %q", n.path, t.Name, t.Device, t.Signal)),
 			asset.BindTag{Asset: id, Tag: t.Name, Device: t.Device, Signal: t.Signal, Effective: im.now})
 	}
 }
 
-func (im *assets) push(line int, call eventlog.Call, cmd asset.Command) {
+func (im *assets) push(n *node, what string, call eventlog.Call, cmd asset.Command) {
+	if im.said[call.Key] {
+		return // the file says it twice
+	}
+	im.said[call.Key] = true
 	im.items = append(im.items, eventlog.Item[asset.Command]{Call: call, Command: cmd})
-	im.lines = append(im.lines, line)
+	im.lines, im.what = append(im.lines, n.line), append(im.what, what)
 }
 
-func (im *assets) commit(ctx context.Context, dry bool) error {
-	if dry {
-		return nil
-	}
+func (im *assets) commit(ctx context.Context) error {
 	results, err := asset.NewService(im.log).DoAll(ctx, im.items)
 	for i, r := range results {
 		switch {
 		case r.Err != nil:
-			im.teller.fault(Fault{Line: im.lines[i], Given: fmt.Sprintf("%T", im.items[i].Command), Expected: r.Err.Error()})
-		case r.Done.Repeated:
+			im.teller.fault(Fault{Line: im.lines[i], Given: im.what[i], Expected: r.Err.Error()})
+		case r.Done.Repeated || len(r.Done.IDs) == 0:
 			im.teller.now.Known++
 		default:
 			im.teller.now.Stored++
@@ -128,76 +133,47 @@ func (im *assets) commit(ctx context.Context, dry bool) error {
 	return err
 }
 
-// paths reads where every asset of the log is now.
-func paths(ctx context.Context, log Log) (map[string]string, error) {
-	type place struct{ name, parent string }
-	places := map[string]place{}
+// dry is a log that stores nothing and says that it did, so that a dry run is
+// decided by the very rules.
+type dry struct {
+	eventlog.Log
+	appended int
+}
+
+// Append implements eventlog.Log.
+func (d *dry) Append(_ context.Context, _ eventlog.StreamID, expected eventlog.Expected, events ...eventlog.NewEvent) (eventlog.Appended, error) {
+	d.appended += len(events)
+	return eventlog.Appended{Revision: expected.Next() + eventlog.Revision(len(events)) - 1}, nil
+}
+
+// paths reads where every asset of the log is at an instant.
+func paths(ctx context.Context, log Log, now time.Time) (map[string]string, error) {
+	s := asset.NewStructure()
 	for rec, err := range log.Read(ctx, asset.StructureStream(log.Origin()), 0, eventlog.Forwards) {
 		if err != nil {
 			return nil, fmt.Errorf("assets that are there: %w", err)
 		}
 		event, err := asset.Decode(rec.Type, rec.Data)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("%s@%d: %w", rec.Stream, rec.Revision, err)
 		}
-		switch e := event.(type) {
-		case asset.Registered:
-			places[e.Asset] = place{e.Name, e.Parent}
-		case asset.Moved:
-			places[e.Asset] = place{places[e.Asset].name, e.Parent}
-		case asset.Renamed:
-			places[e.Asset] = place{e.Name, places[e.Asset].parent}
-		case asset.Retired:
-			delete(places, e.Asset)
-		}
+		s.Apply(event, rec.Position)
 	}
 	all := map[string]string{}
-	for id, p := range places {
-		names := []string{p.name}
-		for above, ok := places[p.parent]; ok; above, ok = places[above.parent] {
-			names = append(names, above.name)
+	at, known := now.UnixNano(), eventlog.Position(1<<63-1)
+	for id, n := range s.Nodes() {
+		if !n.Alive(at, known) {
+			continue
+		}
+		var names []string
+		for n != nil { // no asset lies below itself at any instant
+			name, _ := n.Name.At(at, known)
+			parent, _ := n.Parent.At(at, known)
+			names = append(names, name.Value)
+			n = s.Node(parent.Value)
 		}
 		slices.Reverse(names)
 		all[strings.Join(names, "/")] = id
 	}
 	return all, nil
-}
-
-// jsonNodes reads a tree, or a list of trees:
-//
-//	{"name": "acme", "level": "ENTERPRISE", "children": [{"name": "north", "level": "SITE", "nameplate": {…}, "tags": [{"name": …, "device": …, "signal": …}]}]}
-func jsonNodes(r io.Reader, o Options) ([]node, error) {
-	type tree struct {
-		Name      string          `json:"name"`
-		Level     asset.Level     `json:"level"`
-		Class     string          `json:"class"`
-		Nameplate json.RawMessage `json:"nameplate"`
-		Tags      []tag           `json:"tags"`
-		Children  []tree          `json:"children"`
-	}
-	text, err := io.ReadAll(r)
-	if err != nil {
-		return nil, err
-	}
-	if strings.HasPrefix(strings.TrimSpace(string(text)), "{") {
-		text = slices.Concat([]byte("["), text, []byte("]"))
-	}
-	dec := json.NewDecoder(strings.NewReader(string(text)))
-	dec.DisallowUnknownFields()
-	var trees []tree
-	if err := dec.Decode(&trees); err != nil {
-		line := 1 + strings.Count(string(text[:min(dec.InputOffset(), int64(len(text)))]), "\n")
-		return nil, fmt.Errorf("%s:%d: expected a tree of assets {name, level, class, nameplate, tags, children}: %w", o.Name, line, errors.Join(ErrBadOptions, err))
-	}
-	var nodes []node
-	var walk func(above string, list []tree)
-	walk = func(above string, list []tree) {
-		for _, t := range list {
-			path := above + t.Name
-			nodes = append(nodes, node{line: len(nodes) + 1, path: path, level: t.Level, class: t.Class, nameplate: t.Nameplate, tags: t.Tags})
-			walk(path+"/", t.Children)
-		}
-	}
-	walk("", trees)
-	return nodes, nil
 }

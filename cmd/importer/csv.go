@@ -2,12 +2,16 @@ package importer
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/csv"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
+
+	"github.com/twinlog/twinlog/domain/telemetry"
 )
 
 // columns is what a header means.
@@ -37,6 +41,9 @@ func openCSV(r io.Reader, o Options) (*csv.Reader, columns, error) {
 	if err != nil && len(head) == 0 {
 		return nil, columns{}, fmt.Errorf("%s is empty, expected a header line: %w", o.Name, ErrBadOptions)
 	}
+	if bytes.HasPrefix(head, []byte{0xFF, 0xFE}) || bytes.HasPrefix(head, []byte{0xFE, 0xFF}) {
+		return nil, columns{}, fmt.Errorf("%s is UTF-16, expected UTF-8: %w", o.Name, ErrBadOptions)
+	}
 	if strings.HasPrefix(string(head), "\ufeff") { // a byte order mark, as spreadsheets write
 		_, _ = buffered.Discard(len("\ufeff"))
 		head = head[len("\ufeff"):]
@@ -65,6 +72,9 @@ func understand(header []string, o Options) (columns, error) {
 		return slices.IndexFunc(c.names, func(n string) bool { return slices.Contains(names, strings.ToLower(n)) })
 	}
 	for _, h := range header {
+		if !utf8.ValidString(h) || strings.ContainsAny(h, "\r\n\x00") {
+			return c, fmt.Errorf("%s: header %.80q, expected names in UTF-8, and lines that end with a line feed: %w", o.Name, h, ErrBadOptions)
+		}
 		c.names = append(c.names, strings.TrimSpace(h))
 	}
 	var faults []error
@@ -73,12 +83,6 @@ func understand(header []string, o Options) (columns, error) {
 		if !slices.Contains(c.names, name) {
 			fault("%s %q: no such column, expected one of %s", option, name, strings.Join(c.names, ", "))
 		}
-	}
-	if o.Time != "" {
-		known("--time", o.Time)
-		c.time = slices.Index(c.names, o.Time)
-	} else if c.time = find(timeNames); c.time < 0 {
-		c.time = 0
 	}
 	for name := range o.Map {
 		known("--map", name)
@@ -89,6 +93,18 @@ func understand(header []string, o Options) (columns, error) {
 	c.device = find(deviceNames)
 	if s, v := find(signalNames), find(valueNames); s >= 0 && v >= 0 {
 		c.signal, c.value, c.quality = s, v, find(qualityNames)
+	}
+	if o.Time != "" {
+		known("--time", o.Time)
+		c.time = slices.Index(c.names, o.Time)
+	} else if c.time = find(timeNames); c.time < 0 { // the first that is nothing else
+		c.time = slices.IndexFunc(c.names, func(n string) bool {
+			i := slices.Index(c.names, n)
+			return i != c.device && i != c.signal && i != c.value && i != c.quality
+		})
+		if c.time < 0 {
+			fault("no column of times, expected one called time, or --time COLUMN")
+		}
 	}
 	seen := map[string]string{}
 	for i, name := range c.names {
@@ -131,7 +147,8 @@ func csvRows(r io.Reader, o Options, clock clock, t *teller, each func(row) erro
 			return nil
 		case errors.As(err, &bad):
 			t.now.Rows++
-			t.fault(Fault{Line: bad.Line, Given: strings.Join(cells, string(in.Comma)), Expected: fmt.Sprintf("%d columns of CSV (%v)", len(c.names), bad.Err)})
+			t.now.Bytes = in.InputOffset()
+			t.fault(Fault{Line: bad.StartLine, Given: shortened(strings.Join(cells, string(in.Comma))), Expected: fmt.Sprintf("%d columns of CSV (%v)", len(c.names), bad.Err)})
 			continue
 		case err != nil:
 			return fmt.Errorf("%s: %w", o.Name, err)
@@ -162,6 +179,11 @@ func (c columns) row(cells []string, o Options, clock clock) (row, *Fault) {
 	if r.device == "" {
 		return r, &Fault{Column: "device", Expected: "the name of a device"}
 	}
+	for i := range cells {
+		if !utf8.ValidString(cells[i]) {
+			return r, &Fault{Column: c.names[i], Given: shortened(cells[i]), Expected: "text in UTF-8"}
+		}
+	}
 	at, expected := clock.read(cell(c.time))
 	if expected != "" {
 		return r, &Fault{Column: c.names[c.time], Given: cell(c.time), Expected: expected}
@@ -171,12 +193,18 @@ func (c columns) row(cells []string, o Options, clock clock) (row, *Fault) {
 		return c.long(r, cell, o)
 	}
 	for i := range cells {
-		if signal, ok := c.signals[i]; ok && cell(i) != "" {
-			r.samples = append(r.samples, sample(signal, cell(i)))
+		signal, ok := c.signals[i]
+		if !ok || cell(i) == "" {
+			continue
 		}
+		v, expected := value(cell(i), o.DecimalComma)
+		if expected != "" {
+			return r, &Fault{Column: c.names[i], Given: cell(i), Expected: expected}
+		}
+		r.samples = append(r.samples, telemetry.Sample{Signal: signal, Value: v, Quality: assumed})
 	}
 	if len(r.samples) == 0 {
-		return r, &Fault{Given: strings.Join(cells, ";"), Expected: "at least one value"}
+		return r, &Fault{Given: shortened(strings.Join(cells, ";")), Expected: "at least one value"}
 	}
 	return r, nil
 }
@@ -190,14 +218,33 @@ func (c columns) long(r row, cell func(int) string, o Options) (row, *Fault) {
 	if signal == "" {
 		return r, &Fault{Column: c.names[c.signal], Expected: "the name of a signal"}
 	}
-	s := sample(signal, cell(c.value))
+	s := telemetry.Sample{Signal: signal, Quality: assumed}
 	if c.quality >= 0 {
 		q, ok := judged(cell(c.quality))
 		if !ok {
-			return r, &Fault{Column: c.names[c.quality], Given: cell(c.quality), Expected: "an OPC DA quality, 0 to 255"}
+			return r, &Fault{Column: c.names[c.quality], Given: cell(c.quality), Expected: expectedQuality}
 		}
 		s.Quality = q
 	}
+	text, expected := cell(c.value), ""
+	switch {
+	case text != "":
+		s.Value, expected = value(text, o.DecimalComma)
+	case !bad(s.Quality):
+		expected = "a value, or a bad quality"
+	}
+	if expected != "" {
+		return r, &Fault{Column: c.names[c.value], Given: text, Expected: expected}
+	}
 	r.samples = append(r.samples, s)
 	return r, nil
+}
+
+// shortened keeps a message readable.
+func shortened(text string) string {
+	const most = 200
+	if len(text) <= most {
+		return text
+	}
+	return text[:most] + "…"
 }

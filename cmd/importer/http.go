@@ -103,6 +103,7 @@ func There(ctx context.Context, server, what string, file io.Reader, o Options, 
 		return Progress{}, err
 	}
 	req.Header.Set(header, "1")
+	req.Header.Set("Expect", "100-continue") // a refusal comes before the file goes
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return Progress{}, err

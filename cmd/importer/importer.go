@@ -23,18 +23,19 @@ var ErrBadOptions = errors.New("invalid import options")
 
 // Options say how a file is to be read.
 type Options struct {
-	Name       string            `json:"name"`   // of the file, for messages only
-	Format     string            `json:"format"` // "csv", "json" or "ndjson"
-	Device     string            `json:"device,omitempty"`
-	DeviceType string            `json:"deviceType,omitempty"`
-	Time       string            `json:"time,omitempty"`       // the column of times; "" to find it
-	TimeFormat string            `json:"timeFormat,omitempty"` // Go's layout; "" for the usual forms
-	Zone       string            `json:"zone,omitempty"`       // IANA zone of times without one; "" is UTC
-	Map        map[string]string `json:"map,omitempty"`        // column: signal
-	Skip       []string          `json:"skip,omitempty"`       // columns to leave out
-	DryRun     bool              `json:"dryRun,omitempty"`     // read and report, store nothing
-	NoBind     bool              `json:"noBind,omitempty"`     // do not make assets whose tags show the signals
-	Operator   string            `json:"operator,omitempty"`
+	Name         string            `json:"name"`   // of the file, for messages only
+	Format       string            `json:"format"` // "csv", "json" or "ndjson"
+	Device       string            `json:"device,omitempty"`
+	DeviceType   string            `json:"deviceType,omitempty"`
+	Time         string            `json:"time,omitempty"`         // the column of times; "" to find it
+	TimeFormat   string            `json:"timeFormat,omitempty"`   // Go's layout; "" for the usual forms
+	Zone         string            `json:"zone,omitempty"`         // IANA zone of times without one; "" is UTC
+	DecimalComma bool              `json:"decimalComma,omitempty"` // 1,5 is one and a half
+	Map          map[string]string `json:"map,omitempty"`          // column: signal
+	Skip         []string          `json:"skip,omitempty"`         // columns to leave out
+	DryRun       bool              `json:"dryRun,omitempty"`       // read and report, store nothing
+	NoBind       bool              `json:"noBind,omitempty"`       // do not make assets whose tags show the signals
+	Operator     string            `json:"operator,omitempty"`
 }
 
 // Fault is one place of a file that could not be used.
@@ -47,7 +48,10 @@ type Fault struct {
 
 // Error returns the fault as a sentence.
 func (f Fault) Error() string {
-	where := fmt.Sprintf("line %d", f.Line)
+	where := "the file"
+	if f.Line > 0 {
+		where = fmt.Sprintf("line %d", f.Line)
+	}
 	if f.Column != "" {
 		where += ", " + f.Column
 	}

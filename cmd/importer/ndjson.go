@@ -4,10 +4,12 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/twinlog/twinlog/domain/telemetry"
 )
@@ -15,70 +17,125 @@ import (
 // maxLine bounds one line of NDJSON: a message of the uplink is smaller.
 const maxLine = 1 << 20
 
-func sample(signal, cell string) telemetry.Sample {
-	return telemetry.Sample{Signal: signal, Value: value(cell), Quality: assumed}
-}
-
 // ndjsonRows reads lines such as
 //
 //	{"time": "2026-03-01T10:00:00Z", "device": "P-1", "flow": 12.5, "pressure": {"v": 3.1, "q": 192}}
 func ndjsonRows(r io.Reader, o Options, clock clock, t *teller, each func(row) error) error {
-	lines := bufio.NewScanner(r)
-	lines.Buffer(make([]byte, 64<<10), maxLine)
-	for n := 1; lines.Scan(); n++ {
-		text := bytes.TrimSpace(lines.Bytes())
-		t.now.Bytes += int64(len(lines.Bytes())) + 1
-		if len(text) == 0 {
+	in := bufio.NewReaderSize(r, maxLine)
+	for n := 1; ; n++ {
+		line, size, err := nextLine(in)
+		t.now.Bytes += size
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil:
+			return fmt.Errorf("%s: line %d: %w", o.Name, n, err)
+		}
+		if n == 1 {
+			line = bytes.TrimPrefix(line, []byte("\ufeff"))
+		}
+		if line = bytes.TrimSpace(line); len(line) == 0 && size < maxLine {
 			continue
 		}
 		t.now.Rows++
-		r, fault := object(text, o, clock)
-		r.line = n
+		if size > maxLine {
+			t.fault(Fault{Line: n, Expected: fmt.Sprintf("a line of at most %d bytes, not %d", maxLine, size)})
+			continue
+		}
+		row, fault := object(line, o, clock)
+		row.line = n
 		if fault != nil {
 			fault.Line = n
 			t.fault(*fault)
 			continue
 		}
-		if err := each(r); err != nil {
+		if err := each(row); err != nil {
 			return err
 		}
 	}
-	if err := lines.Err(); err != nil {
-		return fmt.Errorf("%s: %w (a line is at most %d bytes)", o.Name, err, maxLine)
+}
+
+// nextLine returns the next line and its size; the line is nil where it is
+// longer than maxLine. A line that breaks off with an error is none.
+func nextLine(in *bufio.Reader) (line []byte, size int64, err error) {
+	line, err = in.ReadSlice('\n')
+	size = int64(len(line))
+	for errors.Is(err, bufio.ErrBufferFull) {
+		var more []byte
+		more, err = in.ReadSlice('\n')
+		line, size = nil, size+int64(len(more))
 	}
-	return nil
+	if errors.Is(err, io.EOF) && size > 0 {
+		err = nil // the last line may lack its line feed
+	}
+	return line, size, err
+}
+
+// member is one of an object, as the file has it.
+type member struct {
+	name string
+	raw  json.RawMessage
+}
+
+// members reads an object in the order of its names, so that a row's content
+// does not depend on how the file orders it.
+func members(text []byte) ([]member, error) {
+	if !utf8.Valid(text) {
+		return nil, errors.New("not UTF-8")
+	}
+	if text[0] != '{' || !json.Valid(text) {
+		return nil, json.Unmarshal(text, &map[string]json.RawMessage{}) // it says where
+	}
+	dec := json.NewDecoder(bytes.NewReader(text))
+	_, _ = dec.Token() // the brace
+	var all []member
+	for dec.More() {
+		name, err := dec.Token()
+		if err != nil {
+			return nil, err
+		}
+		m := member{name: name.(string)} //nolint:errcheck // the text is valid, and this is a name
+		if err := dec.Decode(&m.raw); err != nil {
+			return nil, err
+		}
+		all = append(all, m)
+	}
+	slices.SortFunc(all, func(a, b member) int { return strings.Compare(a.name, b.name) })
+	for i := 1; i < len(all); i++ {
+		if all[i].name == all[i-1].name {
+			return nil, fmt.Errorf("%q is there twice", all[i].name)
+		}
+	}
+	return all, nil
 }
 
 func object(text []byte, o Options, clock clock) (row, *Fault) {
 	r := row{device: o.Device}
-	var members map[string]json.RawMessage
-	if err := json.Unmarshal(text, &members); err != nil {
-		return r, &Fault{Given: string(text[:min(len(text), 200)]), Expected: "a JSON object: " + err.Error()}
+	all, err := members(text)
+	if err != nil {
+		return r, &Fault{Given: shortened(string(text)), Expected: "a JSON object: " + err.Error()}
 	}
-	names := make([]string, 0, len(members))
-	for name := range members {
-		names = append(names, name)
-	}
-	slices.Sort(names) // a row's content does not depend on how the file orders it
-	timed := false
-	for _, name := range names {
-		lower, text := strings.ToLower(name), plain(members[name])
+	timed, named := "", ""
+	for _, m := range all {
+		lower := strings.ToLower(m.name)
 		switch {
-		case name == o.Time || (o.Time == "" && slices.Contains(timeNames, lower)):
-			at, expected := clock.read(text)
+		case m.name == o.Time || (o.Time == "" && slices.Contains(timeNames, lower)):
+			if timed != "" {
+				return r, &Fault{Column: m.name, Given: string(m.raw), Expected: "one time, and not " + timed + " as well (--time says which)"}
+			}
+			at, expected := clock.read(plain(m.raw))
 			if expected != "" {
-				return r, &Fault{Column: name, Given: text, Expected: expected}
+				return r, &Fault{Column: m.name, Given: plain(m.raw), Expected: expected}
 			}
-			r.at, timed = at, true
+			r.at, timed = at, m.name
 		case slices.Contains(deviceNames, lower):
-			r.device = text
-		case slices.Contains(o.Skip, name) || text == "null":
-		default:
-			signal := name
-			if m, ok := o.Map[name]; ok {
-				signal = m
+			if named != "" {
+				return r, &Fault{Column: m.name, Given: string(m.raw), Expected: "one device, and not " + named + " as well"}
 			}
-			s, fault := member(signal, members[name])
+			r.device, named = strings.TrimSpace(plain(m.raw)), m.name
+		case slices.Contains(o.Skip, m.name) || string(m.raw) == "null":
+		default:
+			s, fault := signal(m, o)
 			if fault != nil {
 				return r, fault
 			}
@@ -86,46 +143,62 @@ func object(text []byte, o Options, clock clock) (row, *Fault) {
 		}
 	}
 	switch {
-	case !timed:
+	case timed == "":
 		return r, &Fault{Column: "time", Expected: expectedTime}
 	case r.device == "":
 		return r, &Fault{Column: "device", Expected: "the name of a device"}
 	case len(r.samples) == 0:
-		return r, &Fault{Given: string(text[:min(len(text), 200)]), Expected: "at least one value"}
+		return r, &Fault{Given: shortened(string(text)), Expected: "at least one value"}
 	}
 	return r, nil
 }
 
-// member reads a signal: a number, a truth value, a text, or {"v": …, "q": …}.
-func member(signal string, raw json.RawMessage) (telemetry.Sample, *Fault) {
-	q := assumed
+// signal reads a number, a truth value, a text, or {"v": …, "q": …}.
+func signal(m member, o Options) (telemetry.Sample, *Fault) {
+	s := telemetry.Sample{Signal: m.name, Quality: assumed}
+	if name, ok := o.Map[m.name]; ok {
+		s.Signal = name
+	}
+	raw := m.raw
 	if raw[0] == '{' {
 		var both struct {
 			V json.RawMessage `json:"v"`
 			Q json.Number     `json:"q"`
 		}
-		if err := json.Unmarshal(raw, &both); err != nil || len(both.V) == 0 {
-			return telemetry.Sample{}, &Fault{Column: signal, Given: string(raw), Expected: `a value, or {"v": value, "q": OPC DA quality}`}
+		dec := json.NewDecoder(bytes.NewReader(raw))
+		dec.DisallowUnknownFields()
+		if err := dec.Decode(&both); err != nil || len(both.V) == 0 {
+			return s, &Fault{Column: m.name, Given: shortened(string(raw)), Expected: `a value, or {"v": value, "q": OPC DA quality}`}
 		}
 		var ok bool
-		if q, ok = judged(both.Q.String()); !ok {
-			return telemetry.Sample{}, &Fault{Column: signal, Given: both.Q.String(), Expected: "an OPC DA quality, 0 to 255"}
+		if s.Quality, ok = judged(both.Q.String()); !ok {
+			return s, &Fault{Column: m.name, Given: both.Q.String(), Expected: expectedQuality}
 		}
 		raw = both.V
 	}
-	if raw[0] == '"' {
-		return telemetry.Sample{Signal: signal, Value: telemetry.StringValue(plain(raw)), Quality: q}, nil
+	expected := ""
+	switch raw[0] {
+	case '"':
+		s.Value = telemetry.StringValue(plain(raw))
+	case '[', '{':
+		expected = "one value"
+	case 'n':
+		if !bad(s.Quality) {
+			expected = "a value, or a bad quality"
+		}
+	default:
+		s.Value, expected = value(string(raw), false)
 	}
-	if raw[0] == '[' || raw[0] == '{' {
-		return telemetry.Sample{}, &Fault{Column: signal, Given: string(raw), Expected: "one value"}
+	if expected != "" {
+		return s, &Fault{Column: m.name, Given: shortened(string(raw)), Expected: expected}
 	}
-	return telemetry.Sample{Signal: signal, Value: value(string(raw)), Quality: q}, nil
+	return s, nil
 }
 
 // plain is a JSON string's text, or the JSON itself.
 func plain(raw json.RawMessage) string {
 	var s string
-	if json.Unmarshal(raw, &s) == nil && len(raw) > 0 && raw[0] == '"' {
+	if len(raw) > 0 && raw[0] == '"' && json.Unmarshal(raw, &s) == nil {
 		return s
 	}
 	return string(raw)

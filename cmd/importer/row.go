@@ -3,7 +3,9 @@ package importer
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"errors"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -22,7 +24,8 @@ type row struct {
 	samples []telemetry.Sample
 }
 
-// id is what the row says, in 128 bits of SHA-256.
+// id is what the row says, in 128 bits of SHA-256. The order of its samples says
+// nothing: order puts them into the order of their signals.
 func (r *row) id() ulid.ULID {
 	h := sha256.New()
 	text := func(s string) {
@@ -32,7 +35,8 @@ func (r *row) id() ulid.ULID {
 		h.Write([]byte(s))
 	}
 	text(r.device)
-	text(strconv.FormatInt(r.at.UnixNano(), 10))
+	text(strconv.FormatInt(r.at.Unix(), 10))
+	text(strconv.Itoa(r.at.Nanosecond()))
 	for _, s := range r.samples {
 		text(s.Signal)
 		text(strconv.Itoa(int(s.Value.Kind)))
@@ -46,23 +50,53 @@ func (r *row) id() ulid.ULID {
 	return id
 }
 
-// value reads a cell: a number, true or false, or a text. A number is a Float64
-// unless that would change it (an integer beyond 2^53), as on the uplink.
-func value(cell string) telemetry.Value {
-	if f, err := strconv.ParseFloat(cell, 64); err == nil {
-		if i, err := strconv.ParseInt(cell, 10, 64); err == nil && math.Abs(f) >= 1<<53 && int64(f) != i {
-			return telemetry.IntValue(i)
+// order sorts the samples, so that a file with its columns in another order says
+// the same.
+func (r *row) order() {
+	slices.SortFunc(r.samples, func(a, b telemetry.Sample) int { return strings.Compare(a.Signal, b.Signal) })
+}
+
+// value reads a cell: a number, true or false, or a text; or says what was
+// expected. A number is a Float64 unless that would change it (an integer beyond
+// 2^53), as on the uplink.
+func value(cell string, comma bool) (telemetry.Value, string) {
+	text := cell
+	if strings.Contains(cell, ",") && strings.Trim(cell, "+-0123456789.,eE") == "" && strings.ContainsAny(cell, "0123456789") {
+		if !comma {
+			return telemetry.Value{}, "a number with a decimal point; --decimal-comma reads 1,5"
 		}
-		return telemetry.FloatValue(f)
+		text = strings.Replace(cell, ",", ".", 1)
+		if _, err := strconv.ParseFloat(text, 64); err != nil {
+			return telemetry.Value{}, "a number without separators of thousands"
+		}
+	}
+	f, err := strconv.ParseFloat(text, 64)
+	if errors.Is(err, strconv.ErrRange) {
+		return telemetry.Value{}, "a number of at most 1.8e308"
+	}
+	if err == nil {
+		if i, err := strconv.ParseInt(text, 10, 64); err == nil && !exact(f, i) {
+			return telemetry.IntValue(i), ""
+		}
+		return telemetry.FloatValue(f), ""
 	}
 	switch strings.ToLower(cell) {
 	case "true":
-		return telemetry.BoolValue(true)
+		return telemetry.BoolValue(true), ""
 	case "false":
-		return telemetry.BoolValue(false)
+		return telemetry.BoolValue(false), ""
 	}
-	return telemetry.StringValue(cell)
+	return telemetry.StringValue(cell), ""
 }
+
+// exact reports whether f is i. Beyond int64 the conversion back would depend on
+// the processor.
+func exact(f float64, i int64) bool { return math.Abs(f) < 1<<63 && int64(f) == i }
+
+// bad reports whether a value of this quality may be missing.
+func bad(q quality.Quality) bool { return q.Code.Status() == quality.IsBad }
+
+const expectedQuality = "an OPC DA quality, 0 to 255"
 
 // assumed is the quality of a value that came without one.
 var assumed = quality.Quality{Code: quality.Good, Scheme: quality.Assumed}

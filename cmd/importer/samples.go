@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 
 	"github.com/oklog/ulid/v2"
 
@@ -36,9 +38,10 @@ func Samples(ctx context.Context, log Log, r io.Reader, o Options, hooks Hooks) 
 	}
 	t := &teller{hooks: hooks}
 	im := &samples{log: log, options: o, teller: t, devices: map[string]*series{}}
-	err = read(r, o, clock, t, func(r row) error { return im.add(ctx, r) })
-	if err == nil {
-		err = im.finish(ctx)
+	var failed error // of the log
+	err = read(r, o, clock, t, func(r row) error { failed = im.add(ctx, r); return failed })
+	if failed == nil { // what was read before a file broke off is worth keeping
+		err = errors.Join(err, im.finish(ctx))
 	}
 	t.tell(true)
 	return t.now, err
@@ -63,11 +66,27 @@ type series struct {
 	seen     map[string]bool
 }
 
-// source keeps imported rows apart from those that the device sends itself,
+// stream keeps imported rows apart from those that the device sends itself,
 // whose stream has a dedupe window of its own.
-func source(device string) string { return "import~" + device }
+func stream(device string) eventlog.StreamID {
+	return telemetry.Stream("import~"+device, telemetry.Unordered)
+}
+
+// batchBytes leaves room for the largest envelope below MaxAppendBytes.
+const batchBytes = eventlog.MaxAppendBytes * 3 / 4
+
+// envelopeBytes is more than the envelope of a row.
+const envelopeBytes = 512
 
 func (im *samples) add(ctx context.Context, r row) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if unfit := im.unfit(&r); unfit != nil {
+		im.teller.fault(*unfit)
+		return nil
+	}
+	r.order()
 	s, ok := im.devices[r.device]
 	if !ok {
 		var err error
@@ -90,34 +109,51 @@ func (im *samples) add(ctx context.Context, r row) error {
 	}
 	stored := telemetry.Row{
 		Device: r.device, DeviceType: im.options.DeviceType, MsgID: id.String(), SourceTime: r.at,
-		Basis: telemetry.FromSourceTS, EdgeLatency: -1, Samples: r.samples,
+		Basis: telemetry.FromSourceTS, EdgeLatency: telemetry.NoLatency, Samples: r.samples,
 	}
 	if bad := stored.Check(); bad != nil {
 		im.teller.fault(Fault{Line: r.line, Given: r.device, Expected: bad.Error()})
 		return nil
 	}
-	s.known[id] = struct{}{}
 	data := stored.AppendBinary(nil)
-	s.batch = append(s.batch, eventlog.NewEvent{
-		ID: telemetry.UnorderedID(im.log.Origin(), r.device, stored.MsgID), Type: eventlog.TelemetryRecorded,
-		ContentType: telemetry.ContentType, Data: data, Envelope: eventlog.Envelope{Actor: im.log.Actor},
-	})
-	// 512 bytes are more than the envelope of a row.
-	if s.bytes += len(data) + 512; s.bytes > eventlog.MaxAppendBytes*3/4 {
+	if len(data)+envelopeBytes > batchBytes {
+		im.teller.fault(Fault{Line: r.line, Given: r.device, Expected: fmt.Sprintf("a row of at most %d bytes, not %d", batchBytes-envelopeBytes, len(data))})
+		return nil
+	}
+	if s.bytes+len(data)+envelopeBytes > batchBytes {
 		if err := im.flush(ctx, s); err != nil {
 			return err
 		}
 	}
+	s.known[id] = struct{}{}
+	s.bytes += len(data) + envelopeBytes
+	s.batch = append(s.batch, eventlog.NewEvent{
+		ID: telemetry.UnorderedID(im.log.Origin(), r.device, stored.MsgID), Type: eventlog.TelemetryRecorded,
+		ContentType: telemetry.ContentType, Data: data, Envelope: eventlog.Envelope{Actor: im.log.Actor},
+	})
 	im.teller.tell(false)
+	return nil
+}
+
+// maxName is what a tag can be bound to.
+const maxName = 200
+
+// unfit says what the log could not name.
+func (im *samples) unfit(r *row) *Fault {
+	if err := stream(r.device).Check(); err != nil {
+		return &Fault{Line: r.line, Column: "device", Given: shortened(r.device), Expected: "a shorter name: " + err.Error()}
+	}
+	for _, s := range r.samples {
+		if s.Signal == "" || len(s.Signal) > maxName {
+			return &Fault{Line: r.line, Column: shortened(s.Signal), Given: shortened(s.Signal), Expected: fmt.Sprintf("a signal's name of 1 to %d bytes", maxName)}
+		}
+	}
 	return nil
 }
 
 // open reads what is known of a device's imports from the log.
 func (im *samples) open(ctx context.Context, name string) (*series, error) {
-	s := &series{stream: telemetry.Stream(source(name), telemetry.Unordered), known: map[ulid.ULID]struct{}{}, seen: map[string]bool{}}
-	if err := s.stream.Check(); err != nil {
-		return nil, err
-	}
+	s := &series{stream: stream(name), known: map[ulid.ULID]struct{}{}, seen: map[string]bool{}}
 	for rec, err := range im.log.Read(ctx, s.stream, 0, eventlog.Forwards) {
 		if err != nil {
 			return nil, fmt.Errorf("what is known of %s: %w", name, err)
@@ -160,7 +196,8 @@ func (im *samples) flush(ctx context.Context, s *series) error {
 
 // finish stores what is left and says that the devices exist.
 func (im *samples) finish(ctx context.Context) error {
-	for name, s := range im.devices {
+	for _, name := range slices.Sorted(maps.Keys(im.devices)) {
+		s := im.devices[name]
 		if err := im.flush(ctx, s); err != nil {
 			return err
 		}

@@ -48,6 +48,11 @@ func AppendPosition(key []byte, p eventlog.Position) []byte {
 	return binary.BigEndian.AppendUint64(key, uint64(p))
 }
 
+// CutPosition reads a position part from the front of a key of at least 8 bytes.
+func CutPosition(key []byte) eventlog.Position {
+	return eventlog.Position(binary.BigEndian.Uint64(key))
+}
+
 // AppendTime appends nanoseconds since 1970 UTC to a key, in order also before then.
 func AppendTime(key []byte, nanos int64) []byte {
 	return binary.BigEndian.AppendUint64(key, uint64(nanos)^1<<63)

@@ -461,8 +461,9 @@ func TestPages(t *testing.T) {
 }
 
 // day is a random plant's life: commands with dates in any order, some refused,
-// some of them telemetry that nobody here wants.
-func day(t testing.TB, events int, seed uint64) *memlog.Log {
+// some of them telemetry that nobody here wants. At most so many assets live
+// through so many instants.
+func day(t testing.TB, events, instants, most int, seed uint64) *memlog.Log {
 	t.Helper()
 	log := memlog.New("test", time.Now)
 	do := asset.NewService(log)
@@ -470,7 +471,7 @@ func day(t testing.TB, events int, seed uint64) *memlog.Log {
 	n := 0
 	define := func() {
 		n++
-		cmd := asset.DefineClass{Class: fmt.Sprint("class", rng.IntN(4)), Effective: second(rng.IntN(100))}
+		cmd := asset.DefineClass{Class: fmt.Sprint("class", rng.IntN(4)), Effective: second(rng.IntN(instants))}
 		for i := range 1 + rng.IntN(8) {
 			cmd.Tags = append(cmd.Tags, asset.TagDef{Name: fmt.Sprint("tag", i)})
 		}
@@ -487,12 +488,12 @@ func day(t testing.TB, events int, seed uint64) *memlog.Log {
 	for {
 		for len(items) < 3000 {
 			n++
-			at, a, b := second(rng.IntN(100)), ids[rng.IntN(len(ids))], ids[rng.IntN(len(ids))]
+			at, a, b := second(rng.IntN(instants)), ids[rng.IntN(len(ids))], ids[rng.IntN(len(ids))]
 			var c asset.Command
 			switch k := rng.IntN(20); {
-			case k < 5 && len(ids) < 20_000 || len(ids) < 50:
+			case k < 5 && len(ids) < most || len(ids) < 30:
 				id := fmt.Sprint("n", n)
-				r := asset.Register{Asset: id, Name: fmt.Sprint("x", rng.IntN(5000)), Parent: a, Level: asset.Component, Effective: second(rng.IntN(40))}
+				r := asset.Register{Asset: id, Name: fmt.Sprint("x", rng.IntN(5000)), Parent: a, Level: asset.Component, Effective: second(rng.IntN(instants / 2))}
 				if rng.IntN(2) == 0 {
 					r.Class = fmt.Sprint("class", rng.IntN(4))
 				}
@@ -526,7 +527,7 @@ func day(t testing.TB, events int, seed uint64) *memlog.Log {
 		for range 200 {
 			n++
 			_, _ = do.UpdateNameplate(t.Context(), call(fmt.Sprint(n)), asset.UpdateNameplate{
-				Asset: ids[rng.IntN(len(ids))], Patch: json.RawMessage(fmt.Sprintf(`{"a%d":%d}`, rng.IntN(3), n)), Effective: second(rng.IntN(100)),
+				Asset: ids[rng.IntN(len(ids))], Patch: json.RawMessage(fmt.Sprintf(`{"a%d":%d}`, rng.IntN(3), n)), Effective: second(rng.IntN(instants)),
 			}, nil) // refused where the asset is not there then
 		}
 		var id eventlog.EventID
@@ -544,7 +545,7 @@ func day(t testing.TB, events int, seed uint64) *memlog.Log {
 }
 
 func TestRebuildEqualsLive(t *testing.T) {
-	log := day(t, 100_000, budget.Seed(t))
+	log := day(t, 100_000, 100, 20_000, budget.Seed(t))
 	stores := 0
 	projectionstest.RebuildEqualsLive(t, projectionstest.Setup{
 		Fold: func() projections.Fold { return assets.New() },

@@ -87,25 +87,30 @@ func (o oracle) point(id, tag string, t time.Time, known eventlog.Position) stri
 }
 
 // TestAgainstOracle asks for random assets and tags at random cuts, while the
-// log is still being folded in, and compares with reading the whole log.
+// log is still being folded in and the process restarts, and compares with reading the whole log.
 func TestAgainstOracle(t *testing.T) {
 	seed := budget.Seed(t)
-	log := day(t, 4000, seed)
+	log := day(t, 4000, 30, 60, seed)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	var o oracle
 	ids := map[string]bool{}
-	p := assets.New()
 	store := memrows.New()
-	snap, err := store.Snapshot(t.Context(), p.Name())
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := p.Open(snap, 0); err != nil {
-		t.Fatal(err)
-	}
-	v := p.View()
-	var list []string
+	var p *assets.Projection
+	var v *assets.View
 	asked, through := 0, eventlog.Position(0)
+	restart := func() {
+		p = assets.New()
+		snap, err := store.Snapshot(t.Context(), p.Name())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := p.Open(snap, through); err != nil {
+			t.Fatal(err)
+		}
+		v = p.View()
+	}
+	restart()
+	var list []string
 	for rec, err := range log.ReadAll(t.Context(), 0, eventlog.Forwards, p.Filter()) {
 		if err != nil {
 			t.Fatal(err)
@@ -114,6 +119,12 @@ func TestAgainstOracle(t *testing.T) {
 		through = rec.Position
 		if _, err := p.Fold(eventlog.Batch{Records: []eventlog.Record{rec}, Through: through}, &w); err != nil {
 			t.Fatal(err)
+		}
+		if err := store.Commit(t.Context(), p.Name(), p.Version(), through, &w); err != nil {
+			t.Fatal(err)
+		}
+		if rng.IntN(200) == 0 {
+			restart()
 		}
 		event, err := asset.Decode(rec.Type, rec.Data)
 		if err != nil {
@@ -129,7 +140,7 @@ func TestAgainstOracle(t *testing.T) {
 		}
 		for range 4 {
 			id, tag := list[rng.IntN(len(list))], fmt.Sprint("tag", rng.IntN(8))
-			at, known := second(rng.IntN(110)-5), eventlog.Position(1+rng.IntN(int(through)))
+			at, known := second(rng.IntN(35)-2), eventlog.Position(1+rng.IntN(int(through)))
 			c := projections.Cut{AsOf: at, Known: known}
 			if rng.IntN(3) == 0 {
 				c.Known, known = 0, through

@@ -7,6 +7,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
+	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/scalar"
 	"github.com/twinlog/twinlog/projections"
@@ -202,13 +203,20 @@ func (s *scope) fromTwins(ctx context.Context, walk []step, found []reading) ([]
 
 // fromHistory answers one step, and returns the tags that must go further back.
 func (s *scope) fromHistory(ctx context.Context, walk []step, found []reading) ([]step, error) {
+	latest := s.cut.AsOf
+	if latest.IsZero() {
+		var err error
+		if latest, err = s.newestCurrent(ctx); err != nil {
+			return nil, err
+		}
+	}
 	groups := map[time.Time][]step{} // by the instant to look from; mostly one
 	for _, st := range walk {
 		if len(st.left) == 0 {
 			continue
 		}
-		asOf := s.cut.AsOf
-		if to := st.binding().To; !to.IsZero() && (asOf.IsZero() || !to.After(asOf)) {
+		asOf := latest
+		if to := st.binding().To; !to.IsZero() && !to.After(asOf) {
 			asOf = to.Add(-1)
 		}
 		groups[asOf] = append(groups[asOf], st)
@@ -234,6 +242,35 @@ func (s *scope) fromHistory(ctx context.Context, walk []step, found []reading) (
 		}
 	}
 	return rest, nil
+}
+
+// newestCurrent is the last SourceTime that could be current when what is at the
+// cut was known: a sample from further ahead than the allowed skew waits until
+// something is recorded in its time. It is the rule of the twins fold, looked up
+// in the log for a cut that this fold has passed.
+func (s *scope) newestCurrent(ctx context.Context) (time.Time, error) {
+	folded := eventlog.Filter{Types: []string{eventlog.TelemetryRecorded, settings.ChangedType}}
+	latest := beforeAll
+	for rec, err := range s.r.Log.ReadAll(ctx, s.cut.Through()+1, eventlog.Backwards, folded) {
+		if err != nil {
+			return latest, err
+		}
+		latest = rec.Recorded
+		break
+	}
+	in := settings.Standard()
+	for rec, err := range s.r.Log.ReadAll(ctx, 0, eventlog.Forwards, eventlog.Filter{Types: []string{settings.ChangedType}}) {
+		if err != nil {
+			return latest, err
+		}
+		if rec.Position > s.cut.Through() {
+			break
+		}
+		if changed, err := in.Evolve(rec.Data); err == nil { // else it changed nothing, as in the folds
+			in = changed
+		}
+	}
+	return latest.Add(in.AllowedSkew), nil
 }
 
 func fromLast(l twins.Last) reading {

@@ -249,28 +249,32 @@ func (s *scope) fromHistory(ctx context.Context, walk []step, found []reading) (
 // something is recorded in its time. It is the rule of the twins fold, looked up
 // in the log for a cut that this fold has passed.
 func (s *scope) newestCurrent(ctx context.Context) (time.Time, error) {
-	folded := eventlog.Filter{Types: []string{eventlog.TelemetryRecorded, settings.ChangedType}}
-	latest := beforeAll
-	for rec, err := range s.r.Log.ReadAll(ctx, s.cut.Through()+1, eventlog.Backwards, folded) {
+	through := s.cut.Through()
+	recorded := beforeAll
+	for rec, err := range s.r.Log.ReadAll(ctx, min(through, eventlog.End-1)+1, eventlog.Backwards, eventlog.Filter{Types: []string{eventlog.TelemetryRecorded}}) {
 		if err != nil {
-			return latest, err
+			return recorded, err
 		}
-		latest = rec.Recorded
+		recorded = rec.Recorded
 		break
 	}
 	in := settings.Standard()
-	for rec, err := range s.r.Log.ReadAll(ctx, 0, eventlog.Forwards, eventlog.Filter{Types: []string{settings.ChangedType}}) {
+	changes := eventlog.Filter{Categories: []string{"settings"}, Types: []string{settings.ChangedType}}
+	for rec, err := range s.r.Log.ReadAll(ctx, 0, eventlog.Forwards, changes) {
 		if err != nil {
-			return latest, err
+			return recorded, err
 		}
-		if rec.Position > s.cut.Through() {
+		if rec.Position > through {
 			break
+		}
+		if rec.Recorded.After(recorded) {
+			recorded = rec.Recorded
 		}
 		if changed, err := in.Evolve(rec.Data); err == nil { // else it changed nothing, as in the folds
 			in = changed
 		}
 	}
-	return latest.Add(in.AllowedSkew), nil
+	return recorded.Add(in.AllowedSkew), nil
 }
 
 func fromLast(l twins.Last) reading {

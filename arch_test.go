@@ -31,8 +31,9 @@ var allowed = map[string]struct{ rooms, guests []string }{
 
 // neighbours are the only adapters that other adapters may look into.
 var neighbours = map[string][]string{
-	"adapters/uplink/wire": {"adapters/uplink/"},
-	"adapters/columnar":    {"adapters/history/", "adapters/eventlog/badgerlog"},
+	"adapters/uplink/wire":       {"adapters/uplink/"},
+	"adapters/columnar":          {"adapters/history/", "adapters/eventlog/badgerlog"},
+	"adapters/eventlog/esdbwire": {"adapters/eventlog/"},
 }
 
 // impure may not be used in the domain and the folds although it is standard

@@ -37,6 +37,12 @@ func (e NewEvent) Check() error {
 		return fmt.Errorf("event %s: content type of %d bytes, expected UTF-8 up to %d: %w",
 			e.ID, len(e.ContentType), maxTypeBytes, ErrBadEvent)
 	}
+	if len(e.RawEnvelope) > 0 {
+		if _, err := ParseEnvelope(e.RawEnvelope); err != nil {
+			return fmt.Errorf("event %s: %w: %w", e.ID, ErrBadEvent, err)
+		}
+		return nil
+	}
 	if err := e.Envelope.Check(); err != nil {
 		return fmt.Errorf("event %s: %w", e.ID, err)
 	}

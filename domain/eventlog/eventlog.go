@@ -94,6 +94,10 @@ type NewEvent struct {
 	ContentType string  // "" means JSON (RFC 8785)
 	Data        []byte
 	Envelope    Envelope // marshalled once, at Append, when Recorded is known
+	// RawEnvelope, if any, is an envelope that another log or a client has
+	// stamped already: stored as it is, instead of Envelope. The record's
+	// Recorded stays this log's own.
+	RawEnvelope []byte
 }
 
 // JSON is the content type of events that a person may read.

@@ -14,6 +14,12 @@ type Stencil struct {
 	Rec  int    // where "rec" goes, at or behind Clk
 }
 
+// Fixed returns the stencil of an envelope that is whole already: it takes no stamp.
+func Fixed(raw []byte) Stencil { return Stencil{raw, len(raw) + 1, len(raw) + 1} }
+
+// Fixed reports whether the text is whole already.
+func (s Stencil) Fixed() bool { return s.Clk > len(s.Text) }
+
 // A Stamp holds the two members as JSON text ("name":value). All events of a
 // group commit share one.
 type Stamp struct{ Clk, Rec []byte }
@@ -49,6 +55,9 @@ func NewStamp(recorded time.Time, clock ClockState) Stamp {
 
 // Append appends the envelope's canonical JSON with the stamp in its place.
 func (s Stencil) Append(dst []byte, stamp Stamp) []byte {
+	if s.Fixed() {
+		return append(dst, s.Text...)
+	}
 	base := len(dst)
 	dst = append(dst, s.Text[:s.Clk]...)
 	dst = appendMember(dst, base, stamp.Clk)
@@ -59,6 +68,9 @@ func (s Stencil) Append(dst []byte, stamp Stamp) []byte {
 
 // Size returns the length of what Append appends with this stamp.
 func (s Stencil) Size(stamp Stamp) int {
+	if s.Fixed() {
+		return len(s.Text)
+	}
 	n := len(s.Text) + len(stamp.Clk) + len(stamp.Rec)
 	members := 0
 	for _, m := range [][]byte{stamp.Clk, stamp.Rec} {

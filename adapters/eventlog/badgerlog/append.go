@@ -17,6 +17,7 @@ type request struct {
 	events   []event
 	texts    int // bytes of envelopes without the stamp
 	bare     int // envelopes that are nothing but the stamp
+	stamped  int // envelopes that get the stamp
 	data     int // bytes of data
 
 	state atomic.Int32 // waiting, then taken or withdrawn
@@ -38,11 +39,11 @@ var errBehind = errors.New("stream is past the expected revision")
 
 // size is what the events come to with this stamp: what MaxAppendBytes bounds.
 func (r *request) size(s eventlog.Stamp) int {
-	members := len(r.events) * len(s.Rec)
-	commas := len(r.events) - r.bare
+	members := r.stamped * len(s.Rec)
+	commas := r.stamped - r.bare
 	if len(s.Clk) > 0 {
-		members += len(r.events) * len(s.Clk)
-		commas += len(r.events)
+		members += r.stamped * len(s.Clk)
+		commas += r.stamped
 	}
 	return r.texts + r.data + members + commas
 }
@@ -99,8 +100,14 @@ func (l *Log) prepare(id eventlog.StreamID, expected eventlog.Expected, events [
 	var text []byte
 	for i := range events {
 		e := &events[i]
-		s := e.Envelope.Stencil(text)
-		if i > 0 && bytes.Equal(s.Text, r.events[i-1].envelope.Text) {
+		s := eventlog.Fixed(e.RawEnvelope)
+		if len(e.RawEnvelope) == 0 {
+			s = e.Envelope.Stencil(text)
+			r.stamped++
+		}
+		if s.Fixed() {
+			s = eventlog.Fixed(bytes.Clone(s.Text)) // the caller may reuse its slice
+		} else if i > 0 && !r.events[i-1].envelope.Fixed() && bytes.Equal(s.Text, r.events[i-1].envelope.Text) {
 			s = r.events[i-1].envelope
 		} else {
 			text = append(text, s.Text...) // keeps the place; the bytes are there already
@@ -116,7 +123,7 @@ func (l *Log) prepare(id eventlog.StreamID, expected eventlog.Expected, events [
 		}
 		r.texts += len(s.Text)
 		r.data += len(e.Data)
-		if len(s.Text) == len("{}") {
+		if !s.Fixed() && len(s.Text) == len("{}") {
 			r.bare++
 		}
 	}

@@ -128,7 +128,10 @@ func (b *partBuilder) typeOf(e *event) int {
 }
 
 func (b *partBuilder) envelopeOf(s eventlog.Stencil) int {
-	if b.n > 0 && (len(s.Text) == 0 || string(s.Text) == string(b.lastEnvelope)) {
+	if s.Fixed() {
+		return b.fixedOf(s)
+	}
+	if b.n > 0 && b.lastEnvelope != nil && string(s.Text) == string(b.lastEnvelope) {
 		return b.envelope
 	}
 	b.lastEnvelope = s.Text
@@ -136,12 +139,31 @@ func (b *partBuilder) envelopeOf(s eventlog.Stencil) int {
 	if !ok {
 		i = len(b.envelopeIndex)
 		b.envelopeIndex[string(s.Text)] = i
-		b.envelopes = binary.AppendUvarint(b.envelopes, uint64(len(s.Text)))
-		b.envelopes = append(b.envelopes, s.Text...)
-		b.envelopes = binary.AppendUvarint(b.envelopes, uint64(s.Clk))
-		b.envelopes = binary.AppendUvarint(b.envelopes, uint64(s.Rec-s.Clk))
+		b.addEnvelope(s)
 	}
 	return i
+}
+
+// fixedOf is envelopeOf for a text without places for the stamp. Such texts
+// differ from each other as a rule; the index keeps them apart from stencils
+// of the same text by a byte that no JSON begins with.
+func (b *partBuilder) fixedOf(s eventlog.Stencil) int {
+	b.lastEnvelope = nil
+	name := "\x00" + string(s.Text)
+	i, ok := b.envelopeIndex[name]
+	if !ok {
+		i = len(b.envelopeIndex)
+		b.envelopeIndex[name] = i
+		b.addEnvelope(s)
+	}
+	return i
+}
+
+func (b *partBuilder) addEnvelope(s eventlog.Stencil) {
+	b.envelopes = binary.AppendUvarint(b.envelopes, uint64(len(s.Text)))
+	b.envelopes = append(b.envelopes, s.Text...)
+	b.envelopes = binary.AppendUvarint(b.envelopes, uint64(s.Clk))
+	b.envelopes = binary.AppendUvarint(b.envelopes, uint64(s.Rec-s.Clk))
 }
 
 // add appends a row; positions and each stream's revisions rise.

@@ -125,6 +125,10 @@ func (p *part) readEnvelopes(r *reader) {
 	for i := range p.envelopes {
 		text := r.bytes(r.uvarint())
 		clk, between := r.uvarint(), r.uvarint()
+		if clk == uint64(len(text))+1 && between == 0 {
+			p.envelopes[i] = append([]byte{}, text...) // it was whole when it came
+			continue
+		}
 		if clk > uint64(len(text)) || between > uint64(len(text))-clk {
 			r.fail()
 			return

@@ -72,6 +72,9 @@ func (l *Log) Append(ctx context.Context, id eventlog.StreamID, expected eventlo
 			ID: e.ID, Type: e.Type, ContentType: e.ContentType, Recorded: recorded,
 			RawEnvelope: e.Envelope.AppendCanonical(nil), Data: append([]byte{}, e.Data...),
 		}
+		if len(e.RawEnvelope) > 0 {
+			made[i].RawEnvelope = append([]byte{}, e.RawEnvelope...)
+		}
 		if e.ContentType == "" {
 			made[i].ContentType = eventlog.JSON
 		}

@@ -91,6 +91,42 @@ func testRoundTrip(t *testing.T, l eventlog.Log) {
 	}
 }
 
+// testRawEnvelope mixes envelopes that are whole with those that the log
+// stamps, also where the text of both is the same.
+func testRawEnvelope(t *testing.T, l eventlog.Log) {
+	raws := []string{
+		"", `{"dev":"d-1"}`, "{}", "", `{"rec":"1999-01-01T00:00:00Z"}`, `{"$correlationId":"x", "n":[1,2]}`,
+		`{"$correlationId":"x", "n":[1,2]}`, "", `{"zone":"UTC"}`,
+	}
+	for _, id := range []eventlog.StreamID{"asset-1", "telemetry-gw.1"} {
+		events := make([]eventlog.NewEvent, len(raws))
+		for i, raw := range raws {
+			events[i] = event(map[bool]string{true: row, false: moved}[id.Category() == eventlog.TelemetryCategory && i%2 == 0], "{}")
+			if raw != "" {
+				events[i].RawEnvelope = []byte(raw)
+			} else if i == 3 {
+				events[i].Envelope.Device = "d-1" // its text without the stamp is that of event 1
+			}
+		}
+		mustAppend(t, l, id, 0, events...)
+		for i, r := range collect(t, l.Read(t.Context(), id, 0, eventlog.Forwards)) {
+			env, err := r.Envelope()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if raws[i] != "" && string(r.RawEnvelope) != raws[i] {
+				t.Errorf("%s@%d: envelope %s, want %s", id, i, r.RawEnvelope, raws[i])
+			} else if raws[i] == "" && !env.Recorded.Equal(r.Recorded) {
+				t.Errorf("%s@%d: envelope %s recorded %v", id, i, r.RawEnvelope, r.Recorded)
+			}
+		}
+	}
+	bad := event(moved, "{}")
+	bad.RawEnvelope = []byte("{")
+	_, err := l.Append(t.Context(), "asset-1", expect(len(raws)), bad)
+	wantError(t, "an envelope that is not JSON", err, eventlog.ErrBadEvent)
+}
+
 func testExpected(t *testing.T, l eventlog.Log) {
 	for next := range 4 {
 		for wrong := range 6 {

@@ -31,6 +31,7 @@ func Run(t *testing.T, open func(*testing.T) eventlog.Log) {
 	}{
 		{"an empty log", testEmpty},
 		{"what is appended comes back byte for byte", testRoundTrip},
+		{"an envelope that was stamped elsewhere stays as it is", testRawEnvelope},
 		{"the expected revision is exact", testExpected},
 		{"many events are appended all or none", testAtomic},
 		{"a retry with the same ids is answered, not repeated", testRetry},

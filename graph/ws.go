@@ -71,7 +71,13 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	conn.SetReadLimit(h.limits.Body)
-	ctx, cancel := context.WithCancel(r.Context())
+	// The library cuts a connection off whose read or write is cancelled, so the
+	// end of the request is told first.
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.Context()))
+	defer context.AfterFunc(r.Context(), func() {
+		_ = conn.Close(websocket.StatusGoingAway, "the server is stopping; resume with the last position")
+		cancel()
+	})()
 	s := &socket{h: h, r: r, conn: conn, ctx: ctx, active: map[string]context.CancelFunc{}}
 	h.count.Sockets.Add(1)
 	defer h.count.Sockets.Add(-1)
@@ -82,9 +88,6 @@ func (h *Handler) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	s.read()
 	cancel()
 	s.ops.Wait()
-	if r.Context().Err() != nil {
-		_ = conn.Close(websocket.StatusGoingAway, "the server is stopping; resume with the last position")
-	}
 }
 
 func (s *socket) closeIfSilent() {

@@ -44,6 +44,7 @@ type Server struct {
 	people     *local.People
 	http       *http.Server
 	listener   net.Listener
+	requests   requests
 	stopped    atomic.Pointer[error] // why the log takes nothing any more
 }
 
@@ -103,8 +104,10 @@ func (s *Server) listen(ctx context.Context) (err error) {
 	if s.listener, err = lc.Listen(ctx, "tcp", s.config.HTTP); err != nil {
 		return fmt.Errorf("http: %w (another address: --http ADDR)", err)
 	}
+	s.requests.ctx, s.requests.end = context.WithCancel(context.WithoutCancel(ctx))
 	s.http = &http.Server{
-		Handler: s.routes(), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: s.requests.counted(s.routes()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return s.requests.ctx },
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
 	return s.openMQTT(ctx)
@@ -152,11 +155,7 @@ func (s *Server) Run(ctx context.Context) error {
 		work.fail(err)
 	}
 	stopTaking()
-	grace, done := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer done()
-	if err := s.http.Shutdown(grace); err != nil {
-		_ = s.http.Close() // subscriptions do not end by themselves
-	}
+	s.requests.finish(s.http)
 	work.fail(s.ingester.Close())
 	stopFolding()
 	return errors.Join(work.wait(), s.Close())
@@ -165,6 +164,9 @@ func (s *Server) Run(ctx context.Context) error {
 // Close gives back what Open took. After Run it has been called already.
 func (s *Server) Close() error {
 	var errs []error
+	if s.requests.end != nil {
+		s.requests.end()
+	}
 	if s.listener != nil {
 		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)

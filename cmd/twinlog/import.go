@@ -11,8 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/schollz/progressbar/v3"
-
 	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
 	"github.com/twinlog/twinlog/cmd/importer"
 	"github.com/twinlog/twinlog/cmd/server"
@@ -47,6 +45,7 @@ type importSamples struct {
 	Time       string            `name:"time" placeholder:"COLUMN" help:"Column of times (found by its name, else the first)."`
 	TimeFormat string            `name:"time-format" placeholder:"LAYOUT" help:"Go layout of the times, e.g. '02/01/06 15:04' (the usual forms are known)."`
 	Zone       string            `name:"zone" placeholder:"ZONE" help:"IANA zone of times without one, e.g. Europe/Berlin (UTC)."`
+	Comma      bool              `name:"decimal-comma" help:"Read 1,5 as one and a half."`
 	Map        map[string]string `name:"map" placeholder:"COLUMN=SIGNAL" help:"Another name for a column's signal; may be repeated."`
 	Skip       []string          `name:"skip" placeholder:"COLUMN" help:"Columns to leave out."`
 	NoBind     bool              `name:"no-bind" help:"Do not make an asset imported/DEVICE whose tags show the signals."`
@@ -54,7 +53,10 @@ type importSamples struct {
 
 // Help is shown by twinlog import samples --help.
 func (importSamples) Help() string {
-	return `  twinlog import samples pump.csv --device P-7 --zone Europe/Berlin
+	return `Wide files become one row a line, long ones one sample a line; docs/import.md
+shows each form.
+
+  twinlog import samples pump.csv --device P-7 --zone Europe/Berlin
   twinlog import samples export.ndjson --server http://127.0.0.1:8080
 
 A row that is in the log already is not stored again, whatever its file is
@@ -65,7 +67,7 @@ called: stop and start as you like. Then ask for imported/DEVICE/SIGNAL.`
 func (c importSamples) Run(ctx context.Context, std streams) error {
 	return c.run(ctx, std, importer.WhatSamples, importer.Options{
 		Device: c.Device, DeviceType: c.DeviceType, Time: c.Time, TimeFormat: c.TimeFormat,
-		Zone: c.Zone, Map: c.Map, Skip: c.Skip, NoBind: c.NoBind,
+		Zone: c.Zone, DecimalComma: c.Comma, Map: c.Map, Skip: c.Skip, NoBind: c.NoBind,
 	})
 }
 
@@ -142,19 +144,17 @@ func (f importFlags) report(file *os.File, std streams) (importer.Hooks, func() 
 			return importer.Hooks{}, nil, err
 		}
 	}
-	bar := progressbar.DefaultBytesSilent(info.Size(), filepath.Base(f.File))
-	if tty, ok := std.err.(*os.File); ok && terminal(tty) {
-		bar = progressbar.DefaultBytes(info.Size(), filepath.Base(f.File))
-	}
+	name := filepath.Base(f.File)
+	bar := newMeter(name, info.Size(), std.err)
 	var writing error
 	shown := 0
 	hooks := importer.Hooks{
-		Progress: func(p importer.Progress) { _ = bar.Set64(min(p.Bytes, info.Size())) },
+		Progress: bar.progress,
 		Fault: func(fault importer.Fault) {
 			if shown++; shown <= shownFaults {
-				fmt.Fprintf(std.err, "%s: %v\n", filepath.Base(f.File), fault)
+				bar.aside("%s: %v\n", name, fault)
 			} else if shown == shownFaults+1 {
-				fmt.Fprintln(std.err, "… more of them: --rejects FILE keeps all")
+				bar.aside("… more of them: --rejects FILE keeps all\n")
 			}
 			if rejects != nil && writing == nil {
 				writing = json.NewEncoder(rejects).Encode(fault)
@@ -162,15 +162,10 @@ func (f importFlags) report(file *os.File, std streams) (importer.Hooks, func() 
 		},
 	}
 	return hooks, func() error {
-		_ = bar.Finish()
+		bar.finish()
 		if rejects != nil {
 			writing = errors.Join(writing, rejects.Close())
 		}
 		return writing
 	}, nil
-}
-
-func terminal(f *os.File) bool {
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/twinlog/twinlog/domain/access"
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/graph/fault"
 )
 
@@ -56,7 +57,7 @@ func Codes() []Code {
 		{"RATE_LIMITED", true, "Too much at once from one connection.", "Wait for an answer before the next question.", []error{fault.ErrRateLimited}},
 		{"BAD_INPUT", false, "Arguments that can't be meant; problems lists all of them.", "Correct them.", []error{
 			fault.ErrBadInput, eventlog.ErrBadEvent, eventlog.ErrTooLarge, eventlog.ErrBadPosition, eventlog.ErrNotCanonical,
-			access.ErrBadName, asset.ErrBadName, asset.ErrBadTime, asset.ErrBadClass, asset.ErrBadPatch, asset.ErrBadPoint,
+			access.ErrBadName, asset.ErrBadName, asset.ErrBadTime, asset.ErrBadClass, asset.ErrBadPatch, asset.ErrBadPoint, settings.ErrBadSetting,
 		}},
 		{"CONFLICT", false, "Somebody else was faster: the thing is not at ifRevision any more.", "Read it again, and decide again.", []error{eventlog.ErrMoved, eventlog.ErrConflict}},
 		{"DUPLICATE_NAME", false, "A sibling has this name already.", "Choose another name.", []error{asset.ErrDuplicate}},
@@ -173,6 +174,7 @@ var where = []struct {
 	{asset.ErrNoClass, "class"},
 	{asset.ErrBadPatch, "patch"},
 	{asset.ErrBadPoint, "signal"},
+	{settings.ErrBadSetting, "settings"},
 	{asset.ErrLevel, "level"},
 	{asset.ErrNoTag, "tag"},
 }

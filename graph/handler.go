@@ -15,6 +15,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/graph/gen"
 )
 
@@ -82,6 +83,7 @@ func NewHandler(c Config) (*Handler, error) {
 		h.originHosts = append(h.originHosts, u.Host)
 	}
 	c.Resolver.limits = h.limits
+	c.Resolver.settings = eventlog.NewHandler(c.Resolver.Read.Log, settings.Decider, 1) // an origin has one stream of them
 	schema := gen.NewExecutableSchema(gen.Config{Resolvers: c.Resolver, Complexity: costs()})
 	h.exec = executor.New(schema)
 	h.exec.SetErrorPresenter(h.present)

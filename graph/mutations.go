@@ -13,6 +13,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/graph/fault"
 	"github.com/twinlog/twinlog/graph/gen"
 	"github.com/twinlog/twinlog/graph/plant"
@@ -314,6 +315,28 @@ func (m mutations) BindTag(ctx context.Context, in gen.BindTagInput) (*gen.TagPa
 	}
 	m.written(ctx, q, done, "tag", func(p *plant.Plant) (err error) {
 		payload.Tag, err = p.TagByOwnID(ctx, id)
+		return err
+	})
+	return payload, nil
+}
+
+// ChangeSettings implements gen.MutationResolver.
+func (m mutations) ChangeSettings(ctx context.Context, in gen.ChangeSettingsInput) (*gen.SettingsPayload, error) {
+	q := m.request("changeSettings", in.Reason, in.IdempotencyKey, nil)
+	call, err := m.call(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	stream := settings.Stream(m.r.Read.Log.Origin())
+	done, err := m.r.settings.Execute(ctx, stream, call, settings.Change{
+		AllowedSkew: in.AllowedSkew, StaleMultiple: in.StaleMultiple, IfRevision: in.IfRevision,
+	})
+	if err != nil {
+		return nil, err
+	}
+	payload := &gen.SettingsPayload{Position: done.Last, EventIds: m.eventIDs(stream, done), Repeated: done.Repeated}
+	m.written(ctx, q, done, "settings", func(p *plant.Plant) (err error) {
+		payload.Settings, err = p.Settings(ctx)
 		return err
 	})
 	return payload, nil

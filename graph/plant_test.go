@@ -360,7 +360,7 @@ func TestRowsAreBounded(t *testing.T) {
 	site := st.build()
 	st.pump(site, "P1")
 	id := st.tag("acme/north/P1/pressure")
-	year := fmt.Sprintf(`from: "2026-01-01T00:00:00Z", to: "2027-01-01T00:00:00Z"`)
+	const year = `from: "2026-01-01T00:00:00Z", to: "2027-01-01T00:00:00Z"`
 	for query, code := range map[string]string{
 		fmt.Sprintf(`{ plant { aggregates(tags: [%q], %s, interval: "PT1S", functions: [COUNT]) { values } } }`, id, year):           "TOO_MANY_ROWS",
 		fmt.Sprintf(`{ plant { aggregates(tags: [%q], %s, interval: "PT0.000000001S", functions: [COUNT]) { values } } }`, id, year): "TOO_MANY_ROWS",
@@ -568,5 +568,45 @@ func TestReadsDoNotDependOnRows(t *testing.T) {
 	}
 	if calls[20] != calls[1000] || calls[1000] > 30 {
 		t.Errorf("calls by number of assets: %v", calls)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	st := newStation(t, graph.Limits{})
+	site := st.build()
+	st.pump(site, "P1")
+	st.clock.set(at(100))
+	st.report("D-P1", at(98), "p", 1.0) // expected every second
+	before := st.settle()
+	const stale = `{ plant { settings { allowedSkew staleMultiple revision } tag(path: "acme/north/P1/pressure") { value { stale } } } }`
+	st.shape(stale, nil, `{"plant":{"settings":{"allowedSkew":"PT1M","staleMultiple":5,"revision":null},"tag":{"value":{"stale":false}}}}`)
+	change := func(input string) (payload struct {
+		Position string
+		EventIDs []string `json:"eventIds"`
+		Settings *struct{ AllowedSkew string }
+	},
+	) {
+		t.Helper()
+		var got map[string]json.RawMessage
+		st.ask(&got, `mutation { changeSettings(input: {`+input+`, `+why+`}) { position eventIds settings { allowedSkew } } }`, nil)
+		if err := json.Unmarshal(got["changeSettings"], &payload); err != nil {
+			t.Fatal(err)
+		}
+		return payload
+	}
+	if p := change(`staleMultiple: 1.5, allowedSkew: "PT10S"`); len(p.EventIDs) != 1 || p.Settings == nil || p.Settings.AllowedSkew != "PT10S" {
+		t.Errorf("got %+v", p)
+	}
+	if p := change(`staleMultiple: 1.5`); len(p.EventIDs) != 0 {
+		t.Errorf("the same again is a new fact: %+v", p)
+	}
+	st.shape(stale, nil, `{"plant":{"settings":{"allowedSkew":"PT10S","staleMultiple":1.5,"revision":"0"},"tag":{"value":{"stale":true}}}}`)
+	st.shape(`{ plant(at: {known: {at: "`+before.String()+`"}}) { settings { staleMultiple revision } } }`, nil, `{"plant":{"settings":{"staleMultiple":5,"revision":null}}}`)
+	a, _ := st.post(`mutation { changeSettings(input: {staleMultiple: 0, allowedSkew: "P2D", `+why+`}) { position } }`, nil)
+	if e := a.Errors[0].Extensions; e.Code != "BAD_INPUT" || len(e.Problems) != 2 {
+		t.Errorf("got %+v", e)
+	}
+	if got := st.code(`mutation { changeSettings(input: {staleMultiple: 2, ifRevision: "7", `+why+`}) { position } }`, nil); got != "CONFLICT" {
+		t.Errorf("got %s", got)
 	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/graph/gen"
 	"github.com/twinlog/twinlog/graph/plant"
 )
@@ -48,7 +49,8 @@ type Resolver struct {
 	// ReadBack is how long a mutation waits to read back what it wrote; 5 s.
 	ReadBack time.Duration
 
-	limits Limits // the handler's
+	limits   Limits // the handler's
+	settings *eventlog.Handler[settings.State, settings.Change]
 }
 
 // Query implements gen.ResolverRoot.

@@ -33,9 +33,8 @@ var t0 = time.Date(2026, 3, 1, 6, 0, 0, 0, time.UTC)
 // hide what depends on order.
 type clock struct{ nanos atomic.Int64 }
 
-func (c *clock) now() time.Time       { return time.Unix(0, c.nanos.Add(1000)).UTC() }
-func (c *clock) set(t time.Time)      { c.nanos.Store(t.UnixNano()) }
-func (c *clock) pass(d time.Duration) { c.nanos.Add(int64(d)) }
+func (c *clock) now() time.Time  { return time.Unix(0, c.nanos.Add(1000)).UTC() }
+func (c *clock) set(t time.Time) { c.nanos.Store(t.UnixNano()) }
 
 // station is a site with real folds over a real log, in memory.
 type station struct {
@@ -316,7 +315,7 @@ func (st *station) tag(path string) string {
 	return got.Plant.Tag.ID
 }
 
-func (st *station) bind(path, dev, signal, more string) payload {
+func (st *station) bind(path, dev, signal, more string) {
 	st.t.Helper()
-	return st.mutate("bindTag", fmt.Sprintf(`tag: %q, device: %q, signal: %q, %s %s`, st.tag(path), dev, signal, more, why))
+	st.mutate("bindTag", fmt.Sprintf(`tag: %q, device: %q, signal: %q, %s %s`, st.tag(path), dev, signal, more, why))
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -56,10 +57,8 @@ func (w *wire) news(kinds ...string) valueFrame {
 	w.t.Helper()
 	for {
 		f := w.values()
-		for _, kind := range kinds {
-			if f.Kind == kind {
-				return f
-			}
+		if slices.Contains(kinds, f.Kind) {
+			return f
 		}
 		if f.Kind != "HEARTBEAT" {
 			w.t.Fatalf("got %+v, expected one of %v", f, kinds)

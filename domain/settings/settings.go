@@ -45,13 +45,17 @@ func (s Settings) Evolve(data []byte) (Settings, error) {
 	if err := json.Unmarshal(data, &c); err != nil {
 		return s, fmt.Errorf("%s: %w", ChangedType, err)
 	}
+	return s.with(c), nil
+}
+
+func (s Settings) with(c Changed) Settings {
 	if c.AllowedSkewMS != nil {
 		s.AllowedSkew = time.Duration(*c.AllowedSkewMS) * time.Millisecond
 	}
 	if c.StaleMultiple != nil {
 		s.StaleMultiple = *c.StaleMultiple
 	}
-	return s, nil
+	return s
 }
 
 // Ahead reports whether a sample with this SourceTime, recorded then, is ahead

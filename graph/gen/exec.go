@@ -231,6 +231,7 @@ type ComplexityRoot struct {
 
 	Mutation struct {
 		BindTag          func(childComplexity int, input BindTagInput) int
+		ChangeSettings   func(childComplexity int, input ChangeSettingsInput) int
 		DefineAssetClass func(childComplexity int, input AssetClassInput) int
 		MoveAsset        func(childComplexity int, input MoveAssetInput) int
 		RegisterAsset    func(childComplexity int, input RegisterAssetInput) int
@@ -264,6 +265,7 @@ type ComplexityRoot struct {
 		Devices      func(childComplexity int, filter *plant.DeviceFilter, first *int, after *string) int
 		Moment       func(childComplexity int) int
 		Series       func(childComplexity int, tags []string, from time.Time, to time.Time, quality *plant.QualityFilter, bounds *bool, first *int, after *string) int
+		Settings     func(childComplexity int) int
 		Tag          func(childComplexity int, id *string, path *string) int
 		TagValues    func(childComplexity int, under *string, filter *plant.TagFilter, first *int, after *string) int
 		Tags         func(childComplexity int, filter *plant.TagFilter, first *int, after *string) int
@@ -373,6 +375,19 @@ type ComplexityRoot struct {
 		Tag       func(childComplexity int) int
 		Times     func(childComplexity int) int
 		Values    func(childComplexity int) int
+	}
+
+	Settings struct {
+		AllowedSkew   func(childComplexity int) int
+		Revision      func(childComplexity int) int
+		StaleMultiple func(childComplexity int) int
+	}
+
+	SettingsPayload struct {
+		EventIds func(childComplexity int) int
+		Position func(childComplexity int) int
+		Repeated func(childComplexity int) int
+		Settings func(childComplexity int) int
 	}
 
 	Subscription struct {
@@ -507,6 +522,7 @@ type MutationResolver interface {
 	RetireAsset(ctx context.Context, input RetireAssetInput) (*AssetPayload, error)
 	Relate(ctx context.Context, input RelateInput) (*AssetPayload, error)
 	BindTag(ctx context.Context, input BindTagInput) (*TagPayload, error)
+	ChangeSettings(ctx context.Context, input ChangeSettingsInput) (*SettingsPayload, error)
 }
 type QueryResolver interface {
 	Plant(ctx context.Context, at *plant.Moment, minPosition *eventlog.Position, waitAtMost *time.Duration) (*plant.Plant, error)
@@ -1306,6 +1322,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.BindTag(childComplexity, args["input"].(BindTagInput)), true
+	case "Mutation.changeSettings":
+		if e.ComplexityRoot.Mutation.ChangeSettings == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_changeSettings_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ChangeSettings(childComplexity, args["input"].(ChangeSettingsInput)), true
 	case "Mutation.defineAssetClass":
 		if e.ComplexityRoot.Mutation.DefineAssetClass == nil {
 			break
@@ -1528,6 +1555,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Plant.Series(childComplexity, args["tags"].([]string), args["from"].(time.Time), args["to"].(time.Time), args["quality"].(*plant.QualityFilter), args["bounds"].(*bool), args["first"].(*int), args["after"].(*string)), true
+	case "Plant.settings":
+		if e.ComplexityRoot.Plant.Settings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Plant.Settings(childComplexity), true
 	case "Plant.tag":
 		if e.ComplexityRoot.Plant.Tag == nil {
 			break
@@ -1968,6 +2001,50 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Series.Values(childComplexity), true
+
+	case "Settings.allowedSkew":
+		if e.ComplexityRoot.Settings.AllowedSkew == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Settings.AllowedSkew(childComplexity), true
+	case "Settings.revision":
+		if e.ComplexityRoot.Settings.Revision == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Settings.Revision(childComplexity), true
+	case "Settings.staleMultiple":
+		if e.ComplexityRoot.Settings.StaleMultiple == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Settings.StaleMultiple(childComplexity), true
+
+	case "SettingsPayload.eventIds":
+		if e.ComplexityRoot.SettingsPayload.EventIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SettingsPayload.EventIds(childComplexity), true
+	case "SettingsPayload.position":
+		if e.ComplexityRoot.SettingsPayload.Position == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SettingsPayload.Position(childComplexity), true
+	case "SettingsPayload.repeated":
+		if e.ComplexityRoot.SettingsPayload.Repeated == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SettingsPayload.Repeated(childComplexity), true
+	case "SettingsPayload.settings":
+		if e.ComplexityRoot.SettingsPayload.Settings == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SettingsPayload.Settings(childComplexity), true
 
 	case "Subscription.events":
 		if e.ComplexityRoot.Subscription.Events == nil {
@@ -2455,6 +2532,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("AssetFilter", ec.unmarshalInputAssetFilter),
 			graphql.NewInputUnmarshaler("AuditFilter", ec.unmarshalInputAuditFilter),
 			graphql.NewInputUnmarshaler("BindTagInput", ec.unmarshalInputBindTagInput),
+			graphql.NewInputUnmarshaler("ChangeSettingsInput", ec.unmarshalInputChangeSettingsInput),
 			graphql.NewInputUnmarshaler("DeviceFilter", ec.unmarshalInputDeviceFilter),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("Known", ec.unmarshalInputKnown),
@@ -2636,6 +2714,8 @@ type Query {
 "The plant at one moment."
 type Plant {
   moment: ResolvedMoment!
+  "What was set for the whole site; it is part of what every answer rests on."
+  settings: Settings!
   "One asset, by id or by path; null where there was none at this moment."
   asset(id: ID, path: String): Asset
   "Assets in the order of their paths."
@@ -2674,6 +2754,15 @@ type ResolvedMoment {
   recorded: Time!
   "Which read-model versions answered."
   folds: [FoldVersion!]!
+}
+"What is set for a whole site. It is in the log, so that yesterday's answers stay what they were."
+type Settings {
+  "How far a device's clock may be ahead of its recording; a sample from further ahead is Uncertain, and current when its time comes. PT1M if nobody set it."
+  allowedSkew: Duration!
+  "A value older than so many expected intervals is stale; 5 if nobody set it."
+  staleMultiple: Float!
+  "null: nobody has set anything."
+  revision: Revision
 }
 "A read model and the version of its code."
 type FoldVersion {
@@ -2787,7 +2876,7 @@ type Tag implements Node {
   euRange: Range
   "What the sensor can give."
   instrumentRange: Range
-  "A value older than five of these is stale."
+  "A value older than Settings.staleMultiple of these is stale."
   expectedInterval: Duration
   "The device signals that fed this tag, each with its span of effective time."
   bindings: [Binding!]!
@@ -2834,7 +2923,7 @@ type TagValue {
   position: Position!
   "From sourceTime to the moment (to now where the moment is the newest)."
   age: Duration!
-  "Older than five times the tag's expected interval."
+  "Older than Settings.staleMultiple times the tag's expected interval."
   stale: Boolean!
 }
 "How far to trust a value: the OPC UA StatusCode, its parts, and the code as it came."
@@ -3187,6 +3276,8 @@ type Mutation {
   relate(input: RelateInput!): AssetPayload
   "Says which device signal feeds which tag, from when."
   bindTag(input: BindTagInput!): TagPayload
+  "Changes what is set for the whole site, from this place in the log on."
+  changeSettings(input: ChangeSettingsInput!): SettingsPayload
 }
 
 "Every mutation's pattern: why. The text is kept encrypted."
@@ -3304,6 +3395,22 @@ input BindTagInput {
   effective: Time
   reason: Reason!
   idempotencyKey: String
+}
+input ChangeSettingsInput {
+  "0 to 24 hours, in whole milliseconds; left out: as it is."
+  allowedSkew: Duration
+  "1 to 1000; left out: as it is."
+  staleMultiple: Float
+  ifRevision: Revision
+  reason: Reason!
+  idempotencyKey: String
+}
+type SettingsPayload {
+  position: Position!
+  eventIds: [ID!]!
+  repeated: Boolean!
+  "null, with a READ_LAG error, when it was written but is not folded in yet: never send again for that."
+  settings: Settings
 }
 type AssetPayload {
   "What to wait for (minPosition) to read this write anywhere."
@@ -3821,6 +3928,8 @@ func (ec *executionContext) childFields_Plant(ctx context.Context, field graphql
 	switch field.Name {
 	case "moment":
 		return ec.fieldContext_Plant_moment(ctx, field)
+	case "settings":
+		return ec.fieldContext_Plant_settings(ctx, field)
 	case "asset":
 		return ec.fieldContext_Plant_asset(ctx, field)
 	case "assets":
@@ -4037,6 +4146,32 @@ func (ec *executionContext) childFields_Series(ctx context.Context, field graphq
 		return ec.fieldContext_Series_endCursor(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Series", field.Name)
+}
+
+func (ec *executionContext) childFields_Settings(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "allowedSkew":
+		return ec.fieldContext_Settings_allowedSkew(ctx, field)
+	case "staleMultiple":
+		return ec.fieldContext_Settings_staleMultiple(ctx, field)
+	case "revision":
+		return ec.fieldContext_Settings_revision(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Settings", field.Name)
+}
+
+func (ec *executionContext) childFields_SettingsPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "position":
+		return ec.fieldContext_SettingsPayload_position(ctx, field)
+	case "eventIds":
+		return ec.fieldContext_SettingsPayload_eventIds(ctx, field)
+	case "repeated":
+		return ec.fieldContext_SettingsPayload_repeated(ctx, field)
+	case "settings":
+		return ec.fieldContext_SettingsPayload_settings(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SettingsPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_System(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4515,6 +4650,20 @@ func (ec *executionContext) field_Mutation_bindTag_args(ctx context.Context, raw
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (BindTagInput, error) {
 			return ec.unmarshalNBindTagInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐBindTagInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_changeSettings_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (ChangeSettingsInput, error) {
+			return ec.unmarshalNChangeSettingsInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐChangeSettingsInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -8876,6 +9025,50 @@ func (ec *executionContext) fieldContext_Mutation_bindTag(ctx context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_changeSettings(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_changeSettings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ChangeSettings(ctx, fc.Args["input"].(ChangeSettingsInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *SettingsPayload) graphql.Marshaler {
+			return ec.marshalOSettingsPayload2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐSettingsPayload(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_changeSettings(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SettingsPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_changeSettings_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _NameplateAttribute_name(ctx context.Context, field graphql.CollectedField, obj *plant.NameplateAttribute) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9087,6 +9280,38 @@ func (ec *executionContext) fieldContext_Plant_moment(_ context.Context, field g
 		IsResolver: false,
 		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 			return ec.childFields_ResolvedMoment(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Plant_settings(ctx context.Context, field graphql.CollectedField, obj *plant.Plant) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Plant_settings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Settings(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Settings) graphql.Marshaler {
+			return ec.marshalNSettings2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSettings(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Plant_settings(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Plant",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Settings(ctx, field)
 		},
 	}
 	return fc, nil
@@ -11302,6 +11527,176 @@ func (ec *executionContext) _Series_endCursor(ctx context.Context, field graphql
 }
 func (ec *executionContext) fieldContext_Series_endCursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Series", field, false, false, "String")
+}
+
+func (ec *executionContext) _Settings_allowedSkew(ctx context.Context, field graphql.CollectedField, obj *plant.Settings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Settings_allowedSkew(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AllowedSkew, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Duration) graphql.Marshaler {
+			return ec.marshalNDuration2timeᚐDuration(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Settings_allowedSkew(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Settings", field, false, false, "Duration")
+}
+
+func (ec *executionContext) _Settings_staleMultiple(ctx context.Context, field graphql.CollectedField, obj *plant.Settings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Settings_staleMultiple(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.StaleMultiple, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v float64) graphql.Marshaler {
+			return ec.marshalNFloat2float64(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Settings_staleMultiple(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Settings", field, false, false, "Float")
+}
+
+func (ec *executionContext) _Settings_revision(ctx context.Context, field graphql.CollectedField, obj *plant.Settings) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Settings_revision(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Revision, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *eventlog.Revision) graphql.Marshaler {
+			return ec.marshalORevision2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐRevision(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Settings_revision(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Settings", field, false, false, "Revision")
+}
+
+func (ec *executionContext) _SettingsPayload_position(ctx context.Context, field graphql.CollectedField, obj *SettingsPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SettingsPayload_position(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Position, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v eventlog.Position) graphql.Marshaler {
+			return ec.marshalNPosition2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐPosition(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SettingsPayload_position(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SettingsPayload", field, false, false, "Position")
+}
+
+func (ec *executionContext) _SettingsPayload_eventIds(ctx context.Context, field graphql.CollectedField, obj *SettingsPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SettingsPayload_eventIds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.EventIds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNID2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SettingsPayload_eventIds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SettingsPayload", field, false, false, "ID")
+}
+
+func (ec *executionContext) _SettingsPayload_repeated(ctx context.Context, field graphql.CollectedField, obj *SettingsPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SettingsPayload_repeated(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Repeated, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SettingsPayload_repeated(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SettingsPayload", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _SettingsPayload_settings(ctx context.Context, field graphql.CollectedField, obj *SettingsPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SettingsPayload_settings(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Settings, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Settings) graphql.Marshaler {
+			return ec.marshalOSettings2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSettings(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SettingsPayload_settings(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SettingsPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Settings(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Subscription_events(ctx context.Context, field graphql.CollectedField) (ret func(ctx context.Context) graphql.Marshaler) {
@@ -14713,6 +15108,76 @@ func UnmarshalBindTagInput(ctx context.Context, raw any) (BindTagInput, error) {
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputChangeSettingsInput(ctx context.Context, obj any) (ChangeSettingsInput, error) {
+	var it ChangeSettingsInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"allowedSkew", "staleMultiple", "ifRevision", "reason", "idempotencyKey"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "allowedSkew":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("allowedSkew"))
+			data, err := ec.unmarshalODuration2ᚖtimeᚐDuration(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.AllowedSkew = data
+		case "staleMultiple":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("staleMultiple"))
+			data, err := ec.unmarshalOFloat2ᚖfloat64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.StaleMultiple = data
+		case "ifRevision":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("ifRevision"))
+			data, err := ec.unmarshalORevision2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐRevision(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IfRevision = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNReason2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐReason(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalChangeSettingsInput unmarshals raw into the ChangeSettingsInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalChangeSettingsInput(ctx context.Context, raw any) (ChangeSettingsInput, error) {
+	var out ChangeSettingsInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ChangeSettingsInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputDeviceFilter(ctx context.Context, obj any) (plant.DeviceFilter, error) {
 	var it plant.DeviceFilter
 	if obj == nil {
@@ -17188,6 +17653,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
+		case "changeSettings":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_changeSettings(ctx, field)
+			})
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -17317,6 +17789,12 @@ func (ec *executionContext) _Plant(ctx context.Context, sel ast.SelectionSet, ob
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Plant_moment(ctx, field, obj)
+				})
+		case "settings":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Plant_settings(ctx, field, obj)
 				})
 		case "asset":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
@@ -18135,6 +18613,97 @@ func (ec *executionContext) _Series(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "endCursor":
 			out.Values[i] = ec._Series_endCursor(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var settingsImplementors = []string{"Settings"}
+
+func (ec *executionContext) _Settings(ctx context.Context, sel ast.SelectionSet, obj *plant.Settings) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, settingsImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Settings")
+		case "allowedSkew":
+			out.Values[i] = ec._Settings_allowedSkew(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "staleMultiple":
+			out.Values[i] = ec._Settings_staleMultiple(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "revision":
+			out.Values[i] = ec._Settings_revision(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var settingsPayloadImplementors = []string{"SettingsPayload"}
+
+func (ec *executionContext) _SettingsPayload(ctx context.Context, sel ast.SelectionSet, obj *SettingsPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, settingsPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SettingsPayload")
+		case "position":
+			out.Values[i] = ec._SettingsPayload_position(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "eventIds":
+			out.Values[i] = ec._SettingsPayload_eventIds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "repeated":
+			out.Values[i] = ec._SettingsPayload_repeated(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "settings":
+			out.Values[i] = ec._SettingsPayload_settings(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -19547,6 +20116,11 @@ func (ec *executionContext) marshalNBoolean2bool(ctx context.Context, sel ast.Se
 	return res
 }
 
+func (ec *executionContext) unmarshalNChangeSettingsInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐChangeSettingsInput(ctx context.Context, v any) (ChangeSettingsInput, error) {
+	res, err := ec.unmarshalInputChangeSettingsInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNDataType2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋassetᚐDataType(ctx context.Context, v any) (asset.DataType, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := asset.DataType(tmp)
@@ -20091,6 +20665,14 @@ func (ec *executionContext) marshalNSeries2ᚖgithubᚗcomᚋtwinlogᚋtwinlog�
 		return graphql.Null
 	}
 	return ec._Series(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNSettings2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSettings(ctx context.Context, sel ast.SelectionSet, v *plant.Settings) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Settings!")
+		return graphql.Null
+	}
+	return ec._Settings(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNStatusCode2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋqualityᚐCode(ctx context.Context, v any) (quality.Code, error) {
@@ -20990,6 +21572,20 @@ func (ec *executionContext) marshalORevision2ᚖgithubᚗcomᚋtwinlogᚋtwinlog
 	_ = ctx
 	res := scalar.MarshalRevision(*v)
 	return res
+}
+
+func (ec *executionContext) marshalOSettings2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSettings(ctx context.Context, sel ast.SelectionSet, v *plant.Settings) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Settings(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOSettingsPayload2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐSettingsPayload(ctx context.Context, sel ast.SelectionSet, v *SettingsPayload) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._SettingsPayload(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOString2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {

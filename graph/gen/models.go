@@ -58,6 +58,16 @@ type BindTagInput struct {
 	IdempotencyKey *string    `json:"idempotencyKey,omitempty"`
 }
 
+type ChangeSettingsInput struct {
+	// 0 to 24 hours, in whole milliseconds; left out: as it is.
+	AllowedSkew *time.Duration `json:"allowedSkew,omitempty"`
+	// 1 to 1000; left out: as it is.
+	StaleMultiple  *float64           `json:"staleMultiple,omitempty"`
+	IfRevision     *eventlog.Revision `json:"ifRevision,omitempty"`
+	Reason         *Reason            `json:"reason"`
+	IdempotencyKey *string            `json:"idempotencyKey,omitempty"`
+}
+
 type MoveAssetInput struct {
 	Asset string `json:"asset"`
 	// The new parent.
@@ -137,6 +147,14 @@ type RetireAssetInput struct {
 	Effective      *time.Time         `json:"effective,omitempty"`
 	Reason         *Reason            `json:"reason"`
 	IdempotencyKey *string            `json:"idempotencyKey,omitempty"`
+}
+
+type SettingsPayload struct {
+	Position eventlog.Position `json:"position"`
+	EventIds []string          `json:"eventIds"`
+	Repeated bool              `json:"repeated"`
+	// null, with a READ_LAG error, when it was written but is not folded in yet: never send again for that.
+	Settings *plant.Settings `json:"settings,omitempty"`
 }
 
 // Over WebSocket (graphql-transport-ws) and SSE (graphql-sse, distinct connections). Every frame has a position to resume after.

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -97,6 +98,9 @@ type scope struct {
 	cut projections.Cut
 	// pinned: the asker named a moment, or a cursor did.
 	pinned bool
+
+	mu  sync.Mutex // guards set
+	set *Settings  // at the cut, once it was asked for
 }
 
 // The waits of plant(minPosition).

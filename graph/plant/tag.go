@@ -133,10 +133,14 @@ func (t *Tag) Value(ctx context.Context) (*TagValue, error) {
 		if err != nil {
 			return nil, err
 		}
+		in, err := s.settings(ctx)
+		if err != nil {
+			return nil, err
+		}
 		now, values := s.now(), make([]*TagValue, len(members))
 		for i, r := range readings {
 			if r.ok {
-				values[i] = &TagValue{Tag: members[i], reading: r, now: now}
+				values[i] = &TagValue{Tag: members[i], reading: r, now: now, staleMultiple: in.StaleMultiple}
 			}
 		}
 		return values, nil

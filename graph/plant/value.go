@@ -7,7 +7,6 @@ import (
 
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
-	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/scalar"
 	"github.com/twinlog/twinlog/projections"
@@ -30,7 +29,8 @@ type reading struct {
 type TagValue struct {
 	Tag *Tag
 	reading
-	now time.Time
+	now           time.Time
+	staleMultiple float64
 }
 
 // Value is the value.
@@ -57,13 +57,10 @@ func (v *TagValue) Position() eventlog.Position { return v.position }
 // Age is from SourceTime to the moment.
 func (v *TagValue) Age() time.Duration { return v.now.Sub(v.sourceTime) }
 
-// staleAfter is in expected intervals (platform: freshness).
-const staleAfter = 5
-
-// Stale reports a value older than five expected intervals.
+// Stale reports a value older than so many expected intervals as are set.
 func (v *TagValue) Stale() bool {
 	expected := v.Tag.Tag.ExpectedInterval
-	return expected > 0 && v.Age() > staleAfter*expected
+	return expected > 0 && float64(v.Age()) > v.staleMultiple*float64(expected)
 }
 
 // Quality shows a quality's parts.
@@ -258,21 +255,12 @@ func (s *scope) newestCurrent(ctx context.Context) (time.Time, error) {
 		recorded = rec.Recorded
 		break
 	}
-	in := settings.Standard()
-	changes := eventlog.Filter{Categories: []string{"settings"}, Types: []string{settings.ChangedType}}
-	for rec, err := range s.r.Log.ReadAll(ctx, 0, eventlog.Forwards, changes) {
-		if err != nil {
-			return recorded, err
-		}
-		if rec.Position > through {
-			break
-		}
-		if rec.Recorded.After(recorded) {
-			recorded = rec.Recorded
-		}
-		if changed, err := in.Evolve(rec.Data); err == nil { // else it changed nothing, as in the folds
-			in = changed
-		}
+	in, err := s.settings(ctx)
+	if err != nil {
+		return recorded, err
+	}
+	if in.recorded.After(recorded) {
+		recorded = in.recorded
 	}
 	return recorded.Add(in.AllowedSkew), nil
 }

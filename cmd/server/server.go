@@ -108,7 +108,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 	s.http = &http.Server{
 		Handler: s.requests.counted(s.routes()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return s.requests.ctx },
-		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
+		ErrorLog:    slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
 	return s.openMQTT(ctx)
 }

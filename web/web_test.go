@@ -48,6 +48,8 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case strings.Contains(q.Query, "__schema"):
 		schema, _ := os.ReadFile("testdata/introspection.json")
 		_, _ = w.Write(schema)
+	case strings.Contains(q.Query, "ENTERPRISE }, first: 1"):
+		_, _ = io.WriteString(w, `{"data":{"system":{"origin":"o"},"plant":{"assets":{"nodes":[{"id":"the-top"}]}}}}`)
 	case strings.Contains(q.Query, "wrong"):
 		_, _ = io.WriteString(w, `{"errors":[{"message":"Cannot query field \"wrong\"","extensions":{"code":"GRAPHQL_VALIDATION_FAILED"}}]}`)
 	default:
@@ -114,6 +116,8 @@ func TestPlainPageInABrowser(t *testing.T) {
 	b.open(origin + "/plain")
 	b.until("the first example is offered", `document.getElementById('query').value.includes('plant')`)
 	b.shot("plain-start")
+	b.eval(`((e) => { e.value = [...e.options].find((o) => o.text.startsWith('Live')).value; e.dispatchEvent(new Event('change')) })(document.getElementById('examples'))`)
+	b.until("an example that needs an asset gets the top of the plant", `document.getElementById('variables').value === '{"under":"the-top"}'`)
 
 	b.eval(fill + `('query', 'query A { answer }\nquery Second($n: Int) { answer }')`)
 	b.eval(fill + `('variables', '{"n": 1}')`)

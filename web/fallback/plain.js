@@ -277,6 +277,15 @@ function listHistory() {
     ...list.map((h, i) => new Option(`${h.at.slice(5, 16).replace('T', ' ')}  ${name(h)}`, i)));
 }
 
+// offer shows an example. One that needs an asset gets the top of the plant.
+async function offer(query) {
+  show(query);
+  if (!query.includes('$under')) return;
+  const top = '{ plant { assets(filter: { level: ENTERPRISE }, first: 1) { nodes { id } } } }';
+  const answer = await fetch(endpoint, { method: 'POST', headers: headers(), body: JSON.stringify({ query: top }) }).then((r) => r.json()).catch(() => ({}));
+  if ($('query').value === query) $('variables').value = JSON.stringify({ under: answer.data?.plant?.assets?.nodes?.[0]?.id ?? '' });
+}
+
 function show(query, vars = '') {
   $('query').value = query;
   $('variables').value = vars;
@@ -322,7 +331,7 @@ async function start() {
 
   const examples = await fetch('/examples.json').then((r) => r.json()).catch(() => []);
   $('examples').append(...examples.map((x, i) => new Option(x.title, i)));
-  $('examples').onchange = (e) => { if (e.target.value !== '') show(examples[e.target.value].query); e.target.value = ''; };
+  $('examples').onchange = (e) => { if (e.target.value !== '') offer(examples[e.target.value].query); e.target.value = ''; };
   $('history').onchange = (e) => {
     const h = kept('history', [])[e.target.value];
     if (h) show(h.query, h.variables);
@@ -331,7 +340,7 @@ async function start() {
   listHistory();
   const last = kept('history', [])[0];
   if (last) show(last.query, last.variables);
-  else if (examples[0]) show(examples[0].query);
+  else if (examples[0]) offer(examples[0].query);
 
   const hint = document.createElement('div');
   hint.className = 'hint';

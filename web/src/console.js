@@ -29,15 +29,43 @@ function fetcher(params, options) {
   return createGraphiQLFetcher({ url: '/graphql', wsClient: socket(operator) })(params, { ...options, headers })
 }
 
-const examples = await fetch('/examples.json').then((r) => (r.ok ? r.json() : []))
+// What the browser keeps (tabs, history) is kept for each log: the ids in it are
+// that log's.
+function keptFor(log) {
+  const prefix = `twinlog:${log}:`
+  return {
+    getItem: (key) => localStorage.getItem(prefix + key),
+    setItem: (key, value) => localStorage.setItem(prefix + key, value),
+    removeItem: (key) => localStorage.removeItem(prefix + key),
+    clear: () => Object.keys(localStorage).filter((k) => k.startsWith(prefix)).forEach((k) => localStorage.removeItem(k)),
+    get length() { return localStorage.length },
+  }
+}
+
+// Nobody, until somebody says who they are: a made-up name would be a person in
+// the log for ever.
+const headers = JSON.stringify({ [OPERATOR]: '' }, null, 2)
+
+const json = (response) => (response.ok ? response.json() : undefined)
+const where = '{ system { origin } plant { assets(filter: { level: ENTERPRISE }, first: 1) { nodes { id } } } }'
+const [examples, here] = await Promise.all([
+  fetch('/examples.json').then(json).catch(() => undefined),
+  fetch('/graphql', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ query: where }) }).then(json).catch(() => undefined),
+])
+const under = here?.data?.plant?.assets?.nodes?.[0]?.id ?? ''
 
 createRoot(document.getElementById('console')).render(
   createElement(
     GraphiQL,
     {
       fetcher,
-      defaultTabs: examples.map(({ query }) => ({ query: query.trim() + '\n' })),
-      defaultHeaders: JSON.stringify({ [OPERATOR]: 'your name' }, null, 2),
+      storage: keptFor(here?.data?.system?.origin ?? ''),
+      defaultTabs: (examples ?? []).map(({ title, query }) => ({
+        query: `# ${title}.\n${query.trim()}\n`,
+        variables: query.includes('$under') ? JSON.stringify({ under }, null, 2) : '',
+        headers,
+      })),
+      defaultHeaders: headers,
       isHeadersEditorEnabled: true,
       shouldPersistHeaders: true,
       defaultEditorToolsVisibility: false,

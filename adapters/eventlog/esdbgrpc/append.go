@@ -53,6 +53,9 @@ func (c *conflict) Error() string { return fmt.Sprintf("stream %s is elsewhere",
 // client learns the reason only after it has sent everything.
 const maxDrained = 64 << 20
 
+// maxCollected bounds what is kept of an append; the log itself judges its size.
+const maxCollected = 2 * eventlog.MaxAppendBytes
+
 // Append implements streams.StreamsServer.
 func (s *streamsServer) Append(st streams.Streams_AppendServer) error {
 	p, err := receive(st)
@@ -79,7 +82,7 @@ func receive(st streams.Streams_AppendServer) (p proposal, wrong error) {
 			if !opened && wrong == nil {
 				wrong = badRequest("append without options")
 			}
-			if wrong == nil && size > eventlog.MaxAppendBytes {
+			if wrong == nil && size > maxCollected {
 				wrong = tooLarge(size)
 			}
 			return p, wrong
@@ -97,7 +100,7 @@ func receive(st streams.Streams_AppendServer) (p proposal, wrong error) {
 		if size > maxDrained {
 			return p, tooLarge(size)
 		}
-		if m == nil || wrong != nil || size > eventlog.MaxAppendBytes {
+		if m == nil || wrong != nil || size > maxCollected {
 			continue
 		}
 		e, err := newEvent(m.GetId(), m.GetMetadata(), m.GetCustomMetadata(), m.GetData())

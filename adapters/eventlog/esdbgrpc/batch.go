@@ -116,7 +116,7 @@ func collectBatch(open map[string]*batch, req *streams.BatchAppendReq) (*batch, 
 	}
 	for _, m := range req.GetProposedMessages() {
 		b.size += len(m.GetData()) + len(m.GetCustomMetadata())
-		if b.wrong == nil && b.size > eventlog.MaxAppendBytes {
+		if b.wrong == nil && b.size > maxCollected {
 			b.wrong, b.events = tooLarge(b.size), nil
 		}
 		if b.wrong != nil {

@@ -92,8 +92,15 @@ func (h *Handler) readParams(w http.ResponseWriter, r *http.Request) (list []*gr
 	if !isJSON(r) {
 		return nil, false, http.StatusUnsupportedMediaType, fault.Bad("Content-Type", r.Header.Get("Content-Type"), "application/json in UTF-8")
 	}
+	// A ResponseWriter without deadlines is a test's, which sends at once. After
+	// a whole body the deadline may not stay, for it would end a stream; after
+	// half a body it must, for net/http reads the rest before it answers.
+	control := http.NewResponseController(w)
+	_ = control.SetReadDeadline(time.Now().Add(h.limits.Read))
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, h.limits.Body))
-	if err != nil {
+	if err == nil {
+		_ = control.SetReadDeadline(time.Time{})
+	} else {
 		if large, ok := errors.AsType[*http.MaxBytesError](err); ok {
 			return nil, false, http.StatusRequestEntityTooLarge,
 				fmt.Errorf("body: expected up to %d bytes: %w", large.Limit, fault.ErrTooComplex)

@@ -27,6 +27,7 @@ type Limits struct {
 	Running    int           // queries and mutations at once; 64: more only wait for a processor
 	Queue      time.Duration // for a place among them, before RATE_LIMITED; 2 s
 	Timeout    time.Duration // of a query or mutation; 30 s
+	Read       time.Duration // for an asker to send the whole of a request; 30 s
 	Write      time.Duration // for a reader to take one answer or frame; 30 s
 	Slow       time.Duration // over one frame, before a subscription that holds a position is told SLOW_CONSUMER; 10 s
 	Init       time.Duration // until connection_init; 10 s
@@ -44,6 +45,7 @@ func (l Limits) withDefaults() Limits {
 	l.Running = or(l.Running, 64)
 	l.Queue = or(l.Queue, 2*time.Second)
 	l.Timeout = or(l.Timeout, 30*time.Second)
+	l.Read = or(l.Read, 30*time.Second)
 	l.Write = or(l.Write, 30*time.Second)
 	l.Slow = or(l.Slow, 10*time.Second)
 	l.Init = or(l.Init, 10*time.Second)
@@ -75,6 +77,11 @@ func (judge) Validate(graphql.ExecutableSchema) error { return nil }
 // MutateOperationContext judges depth and complexity; introspection has a rule
 // of its own in the validator.
 func (j judge) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
+	// Fragments that spread fragments can say in a page what takes days to walk,
+	// so it is counted before anything walks it.
+	if n := selections(op.Operation.SelectionSet, map[*ast.FragmentDefinition]int{}); n > mostSelections {
+		return wrapped(fmt.Errorf("more than %d selections when fragments are put in: %w", mostSelections, fault.ErrTooComplex))
+	}
 	if d := depth(op.Operation.SelectionSet, j.limits.Depth+1); d > j.limits.Depth {
 		return wrapped(fmt.Errorf("more than %d levels of fields: %w", j.limits.Depth, fault.ErrTooComplex))
 	}
@@ -87,6 +94,35 @@ func (j judge) MutateOperationContext(ctx context.Context, op *graphql.Operation
 
 // wrapped keeps err for the presenter, which gives it its code.
 func wrapped(err error) *gqlerror.Error { return &gqlerror.Error{Message: err.Error(), Err: err} }
+
+// mostSelections is more than any document of Limits.Tokens has without
+// fragments.
+const mostSelections = 20_000
+
+// selections counts the selections of a document with its fragments put in, up
+// to just above mostSelections. Each fragment is counted once; validation has
+// refused those that spread themselves.
+func selections(set ast.SelectionSet, known map[*ast.FragmentDefinition]int) int {
+	n := 0
+	for _, selection := range set {
+		n++
+		switch s := selection.(type) {
+		case *ast.Field:
+			n += selections(s.SelectionSet, known)
+		case *ast.InlineFragment:
+			n += selections(s.SelectionSet, known)
+		case *ast.FragmentSpread:
+			inside, ok := known[s.Definition]
+			if !ok {
+				inside = selections(s.Definition.SelectionSet, known)
+				known[s.Definition] = inside
+			}
+			n += inside
+		}
+		n = min(n, mostSelections+1)
+	}
+	return n
+}
 
 // depth counts the levels of a selection, and stops counting at most.
 func depth(set ast.SelectionSet, most int) int {

@@ -17,22 +17,24 @@ import (
 )
 
 // stream subscribes over server-sent events and returns the lines of data.
+// An error is the test's, and ends the stream.
 func (p *product) stream(ctx context.Context, t *testing.T, query string) (lines <-chan string) {
 	t.Helper()
+	out := make(chan string, 1)
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.http+"/graphql", strings.NewReader(fmt.Sprintf(`{"query":%q}`, query)))
 	if err != nil {
-		t.Fatal(err)
+		t.Error(err)
+		close(out)
+		return out
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("Accept", "text/event-stream")
 	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Errorf("subscription: %v, %v", resp, err)
+		close(out)
+		return out
 	}
-	if resp.StatusCode != http.StatusOK {
-		t.Fatalf("subscription: %s", resp.Status)
-	}
-	out := make(chan string, 1)
 	go func() {
 		defer close(out)
 		defer resp.Body.Close()

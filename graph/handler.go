@@ -89,8 +89,10 @@ func NewHandler(c Config) (*Handler, error) {
 	h.exec.SetErrorPresenter(h.present)
 	h.exec.SetRecoverFunc(h.recovered)
 	h.exec.SetParserTokenLimit(h.limits.Tokens)
-	h.exec.SetQueryCache(newDocuments(h.limits))
-	h.exec.Use(newPersisted(h.limits))
+	known := newDocuments()
+	h.exec.SetQueryCache(known)
+	h.exec.Use(newPersisted())
+	h.exec.Use(shape{h.limits, known})
 	h.exec.Use(extension.Introspection{})
 	h.exec.Use(judge{limits: h.limits, schema: schema})
 	return h, nil

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
@@ -194,6 +195,57 @@ func TestLimits(t *testing.T) {
 				t.Errorf("code %q, expected %q", got, c.code)
 			}
 		})
+	}
+}
+
+// TestDocumentsThatExplode are those that cost seconds, or for ever, although
+// they are short: each must be refused at once.
+func TestDocumentsThatExplode(t *testing.T) {
+	s := bare(t, graph.Limits{})
+	chain := func(n int, spread string) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "fragment f%d on Query { %s } ", i, strings.ReplaceAll(spread, "NEXT", fmt.Sprintf("...f%d", i+1)))
+		}
+		return fmt.Sprintf("{ ...f0 } %s fragment f%d on Query { __typename }", b.String(), n)
+	}
+	square := func(levels, each int) string {
+		inner := "name"
+		for range levels {
+			inner = strings.TrimSpace(strings.Repeat("projections { "+inner+" } ", each))
+		}
+		return "{ system { " + inner + " } }"
+	}
+	for name, q := range map[string]string{
+		"one leaf, many times":                    "{ " + strings.Repeat("__typename ", 4990) + "}",
+		"one field, many times":                   "{ " + strings.Repeat("system { origin head } ", 990) + "}",
+		"fragments that double":                   chain(60, "NEXT NEXT"),
+		"fragments that double under other names": chain(60, "a: node(id: 1) { ...on Asset { id } } NEXT b: node(id: 1) { id } NEXT"),
+		"many levels of few":                      square(5, 4),
+		"fragments many times":                    "{ " + strings.Repeat("...a ", 2000) + "} fragment a on Query { " + strings.Repeat("system { origin } ", 300) + "}",
+		"a cycle of fragments":                    "{ ...a } fragment a on Query { ...b } fragment b on Query { ...a ...a }",
+		"a fragment of itself, below":             "{ plant { asset(id: 1) { ...a } } } fragment a on Asset { parent { ...a } x: parent { ...a } }",
+		"very deep":                               "{ plant { asset(id: 1) " + strings.Repeat("{ parent ", 1200) + "{ id }" + strings.Repeat("}", 1200) + "} }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			begun := time.Now()
+			code := s.code(q, nil)
+			if took := time.Since(begun); took > time.Second {
+				t.Errorf("took %v", took)
+			}
+			switch code {
+			case "TOO_COMPLEX", "GRAPHQL_VALIDATION_FAILED", "GRAPHQL_PARSE_FAILED":
+			default:
+				t.Errorf("code %q", code)
+			}
+		})
+	}
+	fields := "{ " // a page with two hundred charts is not refused
+	for i := range 200 {
+		fields += fmt.Sprintf(`t%d: node(id: "x%d") { id ... on Asset { name path } } `, i, i)
+	}
+	if got := s.code(fields+"}", nil); got != "BAD_INPUT" { // because x0 is no id
+		t.Errorf("a large page: %s", got)
 	}
 }
 

@@ -74,17 +74,9 @@ func (judge) ExtensionName() string { return "Judge" }
 // Validate has nothing to check.
 func (judge) Validate(graphql.ExecutableSchema) error { return nil }
 
-// MutateOperationContext judges depth and complexity; introspection has a rule
-// of its own in the validator.
+// MutateOperationContext judges complexity, which depends on the variables;
+// shape has judged the rest before.
 func (j judge) MutateOperationContext(ctx context.Context, op *graphql.OperationContext) *gqlerror.Error {
-	// Fragments that spread fragments can say in a page what takes days to walk,
-	// so it is counted before anything walks it.
-	if n := selections(op.Operation.SelectionSet, map[*ast.FragmentDefinition]int{}); n > mostSelections {
-		return wrapped(fmt.Errorf("more than %d selections when fragments are put in: %w", mostSelections, fault.ErrTooComplex))
-	}
-	if d := depth(op.Operation.SelectionSet, j.limits.Depth+1); d > j.limits.Depth {
-		return wrapped(fmt.Errorf("more than %d levels of fields: %w", j.limits.Depth, fault.ErrTooComplex))
-	}
 	if c := complexity.Calculate(ctx, j.schema, op.Operation, op.Variables); c > j.limits.Complexity {
 		return wrapped(fmt.Errorf("up to %d fields in the answer, expected at most %d; ask for less with first: %w",
 			c, j.limits.Complexity, fault.ErrTooComplex))
@@ -124,30 +116,6 @@ func selections(set ast.SelectionSet, known map[*ast.FragmentDefinition]int) int
 	return n
 }
 
-// depth counts the levels of a selection, and stops counting at most.
-func depth(set ast.SelectionSet, most int) int {
-	deepest := 0
-	for _, selection := range set {
-		if deepest >= most {
-			break
-		}
-		d := 0
-		switch s := selection.(type) {
-		case *ast.Field:
-			if s.Name == "__schema" || s.Name == "__type" {
-				continue
-			}
-			d = 1 + depth(s.SelectionSet, most-1)
-		case *ast.InlineFragment:
-			d = depth(s.SelectionSet, most)
-		case *ast.FragmentSpread:
-			d = depth(s.Definition.SelectionSet, most)
-		}
-		deepest = max(deepest, d)
-	}
-	return deepest
-}
-
 // Documents are kept, parsed, up to these bounds: 1,000 of up to 16 KiB are
 // 16 MB of text at the very most.
 const (
@@ -158,7 +126,7 @@ const (
 // documents keeps parsed documents that are small enough.
 type documents struct{ *lru.LRU[*ast.QueryDocument] }
 
-func newDocuments(Limits) documents { return documents{lru.New[*ast.QueryDocument](maxDocuments)} }
+func newDocuments() documents { return documents{lru.New[*ast.QueryDocument](maxDocuments)} }
 
 // Add keeps a document, unless it is large.
 func (d documents) Add(ctx context.Context, key string, doc *ast.QueryDocument) {
@@ -171,7 +139,7 @@ func (d documents) Add(ctx context.Context, key string, doc *ast.QueryDocument) 
 // sends the SHA-256 of a document, and the document only when asked for it.
 type persisted struct{ texts *lru.LRU[string] }
 
-func newPersisted(Limits) persisted { return persisted{lru.New[string](maxDocuments)} }
+func newPersisted() persisted { return persisted{lru.New[string](maxDocuments)} }
 
 // ExtensionName names it for gqlgen.
 func (persisted) ExtensionName() string { return "PersistedQueries" }

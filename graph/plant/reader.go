@@ -168,6 +168,9 @@ func (r *Reader) resolve(ctx context.Context, at *Moment, wait time.Duration) (*
 		return s, nil
 	}
 	if at.AsOf != nil {
+		if at.AsOf.Before(beforeAll) || !at.AsOf.Before(afterAll) {
+			return nil, fault.Bad("at.asOf", at.AsOf.Format(time.RFC3339Nano), beforeAll.Format(time.RFC3339)+" up to "+afterAll.Format(time.RFC3339))
+		}
 		s.cut.AsOf = *at.AsOf
 	}
 	if at.Known == nil {
@@ -195,6 +198,10 @@ func (r *Reader) resolve(ctx context.Context, at *Moment, wait time.Duration) (*
 
 // beforeAll is before every effective time that the domain takes.
 var beforeAll = time.Date(1680, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// afterAll is after every instant that can be asked for: facts are found by
+// nanoseconds in 64 bits, which end in 2262.
+var afterAll = time.Date(2262, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // known is checked here although the schema says @oneOf: gqlgen 0.17.98 checks
 // literals only, and a variable brings two fields or none.

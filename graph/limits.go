@@ -87,35 +87,6 @@ func (j judge) MutateOperationContext(ctx context.Context, op *graphql.Operation
 // wrapped keeps err for the presenter, which gives it its code.
 func wrapped(err error) *gqlerror.Error { return &gqlerror.Error{Message: err.Error(), Err: err} }
 
-// mostSelections is more than any document of Limits.Tokens has without
-// fragments.
-const mostSelections = 20_000
-
-// selections counts the selections of a document with its fragments put in, up
-// to just above mostSelections. Each fragment is counted once; validation has
-// refused those that spread themselves.
-func selections(set ast.SelectionSet, known map[*ast.FragmentDefinition]int) int {
-	n := 0
-	for _, selection := range set {
-		n++
-		switch s := selection.(type) {
-		case *ast.Field:
-			n += selections(s.SelectionSet, known)
-		case *ast.InlineFragment:
-			n += selections(s.SelectionSet, known)
-		case *ast.FragmentSpread:
-			inside, ok := known[s.Definition]
-			if !ok {
-				inside = selections(s.Definition.SelectionSet, known)
-				known[s.Definition] = inside
-			}
-			n += inside
-		}
-		n = min(n, mostSelections+1)
-	}
-	return n
-}
-
 // Documents are kept, parsed, up to these bounds: 1,000 of up to 16 KiB are
 // 16 MB of text at the very most.
 const (

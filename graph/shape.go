@@ -43,7 +43,7 @@ func (s shape) MutateOperationParameters(ctx context.Context, raw *graphql.RawPa
 	}
 	doc, err := parser.ParseQueryWithTokenLimit(&ast.Source{Input: raw.Query}, s.limits.Tokens)
 	if err != nil {
-		return nil // the executor says so, with its code
+		return nil //nolint:nilerr // the executor says so, with its code
 	}
 	w := shapes{doc: doc, sizes: map[string]int{}, most: s.limits.Depth}
 	for _, op := range doc.Operations {

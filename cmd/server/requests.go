@@ -23,6 +23,12 @@ type requests struct {
 	wg  sync.WaitGroup
 }
 
+// begin keeps ctx's values; its end is not the requests', which finish gives
+// their time.
+func (r *requests) begin(ctx context.Context) {
+	r.ctx, r.end = context.WithCancel(context.WithoutCancel(ctx))
+}
+
 func (r *requests) counted(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		r.wg.Add(1)

@@ -104,7 +104,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 	if s.listener, err = lc.Listen(ctx, "tcp", s.config.HTTP); err != nil {
 		return fmt.Errorf("http: %w (another address: --http ADDR)", err)
 	}
-	s.requests.ctx, s.requests.end = context.WithCancel(context.WithoutCancel(ctx))
+	s.requests.begin(ctx)
 	s.http = &http.Server{
 		Handler: s.requests.counted(s.routes()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return s.requests.ctx },

@@ -3,7 +3,6 @@ package plant
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/settings"
@@ -13,8 +12,6 @@ import (
 type Settings struct {
 	settings.Settings
 	Revision *eventlog.Revision // nil: nobody has set anything
-
-	recorded time.Time // of the last change
 }
 
 // Settings are those at the plant's cut.
@@ -39,7 +36,7 @@ func (s *scope) settings(ctx context.Context) (*Settings, error) {
 		if changed, err := set.Evolve(rec.Data); err == nil { // else it changed nothing, as in the folds
 			set.Settings = changed
 		}
-		set.Revision, set.recorded = &rec.Revision, rec.Recorded
+		set.Revision = &rec.Revision
 	}
 	s.set = set
 	return set, nil

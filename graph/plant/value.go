@@ -200,69 +200,48 @@ func (s *scope) fromTwins(ctx context.Context, walk []step, found []reading) ([]
 
 // fromHistory answers one step, and returns the tags that must go further back.
 func (s *scope) fromHistory(ctx context.Context, walk []step, found []reading) ([]step, error) {
-	latest := s.cut.AsOf
-	if latest.IsZero() {
-		var err error
-		if latest, err = s.newestCurrent(ctx); err != nil {
-			return nil, err
-		}
+	limits, err := s.horizons(ctx)
+	if err != nil {
+		return nil, err
 	}
-	groups := map[time.Time][]step{} // by the instant to look from; mostly one
-	for _, st := range walk {
-		if len(st.left) == 0 {
-			continue
+	last := make([]*history.Sample, len(walk))
+	for _, h := range limits {
+		groups := map[time.Time][]int{} // by the instant to look from; mostly one
+		for i, st := range walk {
+			if len(st.left) == 0 {
+				continue
+			}
+			asOf := h.limit
+			if to := st.binding().To; !to.IsZero() && !to.After(asOf) {
+				asOf = to.Add(-1)
+			}
+			groups[asOf] = append(groups[asOf], i)
 		}
-		asOf := latest
-		if to := st.binding().To; !to.IsZero() && !to.After(asOf) {
-			asOf = to.Add(-1)
-		}
-		groups[asOf] = append(groups[asOf], st)
-	}
-	var rest []step
-	for asOf, steps := range groups {
-		points := make([]telemetry.Point, len(steps))
-		for i, st := range steps {
-			points[i] = st.binding().Point
-		}
-		cut := projections.Cut{AsOf: asOf, Known: s.cut.Known, Now: s.cut.Now}
-		samples, err := s.r.History.LatestAt(ctx, points, cut)
-		if err != nil {
-			return nil, err
-		}
-		for i, st := range steps {
-			switch sample := samples[i]; {
-			case sample != nil && !sample.SourceTime.Before(st.binding().From):
-				found[st.tag] = fromSample(sample)
-			case len(st.left) > 1:
-				rest = append(rest, step{st.tag, st.left[:len(st.left)-1]})
+		for asOf, steps := range groups {
+			points := make([]telemetry.Point, len(steps))
+			for k, i := range steps {
+				points[k] = walk[i].binding().Point
+			}
+			samples, err := s.r.History.LatestAt(ctx, points, projections.Cut{AsOf: asOf, Known: h.known, Now: s.cut.Now})
+			if err != nil {
+				return nil, err
+			}
+			for k, i := range steps {
+				last[i] = later(last[i], samples[k])
 			}
 		}
 	}
-	return rest, nil
-}
-
-// newestCurrent is the last SourceTime that could be current when what is at the
-// cut was known: a sample from further ahead than the allowed skew waits until
-// something is recorded in its time. It is the rule of the twins fold, looked up
-// in the log for a cut that this fold has passed.
-func (s *scope) newestCurrent(ctx context.Context) (time.Time, error) {
-	through := s.cut.Through()
-	recorded := beforeAll
-	for rec, err := range s.r.Log.ReadAll(ctx, min(through, eventlog.End-1)+1, eventlog.Backwards, eventlog.Filter{Types: []string{eventlog.TelemetryRecorded}}) {
-		if err != nil {
-			return recorded, err
+	var rest []step
+	for i, st := range walk {
+		switch {
+		case len(st.left) == 0:
+		case last[i] != nil && !last[i].SourceTime.Before(st.binding().From):
+			found[st.tag] = fromSample(last[i])
+		case len(st.left) > 1:
+			rest = append(rest, step{st.tag, st.left[:len(st.left)-1]})
 		}
-		recorded = rec.Recorded
-		break
 	}
-	in, err := s.settings(ctx)
-	if err != nil {
-		return recorded, err
-	}
-	if in.recorded.After(recorded) {
-		recorded = in.recorded
-	}
-	return recorded.Add(in.AllowedSkew), nil
+	return rest, nil
 }
 
 func fromLast(l twins.Last) reading {

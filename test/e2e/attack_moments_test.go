@@ -20,6 +20,7 @@ import (
 // snapshotQuery asks for nearly everything that a plant has. Ages are left out:
 // they count to the time of the question.
 const snapshotQuery = `query($at: Moment) { plant(at: $at) {
+  settings { allowedSkew staleMultiple revision }
   moment { knownAt recorded }
   assets(first: 20) { nodes { id revision name path level classVersion nameplate validFrom retired parent { id } ancestors { name }
     children(first: 5) { nodes { id } } relationships { nodes { type to { id } since } }
@@ -99,7 +100,7 @@ func TestEveryMomentIsAnsweredAsItWas(t *testing.T) {
 			c.publish(t, topic(device), sample(device, i, at, float64(i), []int{192, 68, 24}[rng.IntN(3)]))
 			look(what)
 		}
-		switch k := rng.IntN(14); {
+		switch k := rng.IntN(17); {
 		case i == 3 || k == 0:
 			tell("future", now.Add(time.Hour))
 		case i == 4 || k == 1:
@@ -130,6 +131,11 @@ func TestEveryMomentIsAnsweredAsItWas(t *testing.T) {
 		case k == 9:
 			c.publish(t, place+"/pump/"+device+"/status", fmt.Appendf(nil, `{"online":%v}`, rng.IntN(2) == 0))
 			look("status")
+		case i == 20 || k == 11:
+			mutate("changeSettings", "ChangeSettingsInput", map[string]any{"allowedSkew": []string{"PT0S", "PT10S", "PT60S", "PT2H"}[rng.IntN(4)]})
+			look("another skew")
+		case i == 19 || k == 12:
+			tell("a little ahead", now.Add(30*time.Second))
 		case k == 10:
 			mutate("bindTag", "BindTagInput", map[string]any{"tag": tags[0]})
 			look("unbound")

@@ -14,7 +14,9 @@
 // before, a HEAD file remembers how far the log was acknowledged, and after a
 // failed commit the log stops for good (Failed).
 //
-// It does not seal telemetry into columns yet, and it deletes nothing.
+// When a window of 65,536 positions is full, its telemetry is sealed: written
+// again as columns, read back, compared with the blocks byte for byte, and only
+// then are the blocks deleted. No reader can tell.
 package badgerlog
 
 import (
@@ -60,8 +62,13 @@ type Config struct {
 	// have caught up, in bytes as they are there; 0: 16 MiB, which is 40,000
 	// telemetry rows.
 	RecentBytes int
+	// NoSealing leaves telemetry in the blocks in which it was written.
+	NoSealing bool
 	// Log receives what Badger has to say at warning level and above; nil: nobody.
 	Log *slog.Logger
+
+	// moment is called at the named moments of sealing; for tests that kill.
+	moment func(string)
 }
 
 const (
@@ -88,6 +95,9 @@ func (c Config) complete(dir string) Config {
 	c.Reserve = max(c.Reserve, 4*memTableBytes)
 	if c.Free == nil {
 		c.Free = func() (uint64, error) { return freeBytes(dir) }
+	}
+	if c.moment == nil {
+		c.moment = func(string) {}
 	}
 	if c.Window == 0 {
 		c.Window = standardWindow
@@ -135,6 +145,14 @@ type Log struct {
 	closing    []*window                    // full, not yet on the disk
 	marks      []eventlog.Mark              // ends of all windows but the current
 	recent     recent
+
+	sealed      atomic.Uint64 // position up to which telemetry is sealed
+	sealedUnits sealedCache
+	toSeal      chan struct{} // a window has been closed; capacity 1
+	// sealing is held by who seals, and guards maker and stale.
+	sealing sync.Mutex
+	maker   partMaker
+	stale   int64 // bytes of blocks deleted since the last collect
 }
 
 // extent is where the log ends, as one reader sees it throughout.
@@ -228,12 +246,17 @@ type Counters struct {
 	OtherBlocks     uint64 // parts with other events that were read
 	Commits         uint64 // group commits, each with one sync
 	Bytes           uint64 // bytes of blocks written
+	SealedRows      uint64 // telemetry rows sealed
+	VerbatimRows    uint64 // of them, those that are no rows as telemetry.md draws them
+	SealedBytes     uint64 // bytes of sealed parts, index entries and seals written
 }
 
-type counters struct{ telemetry, other, commits, bytes atomic.Uint64 }
+type counters struct{ telemetry, other, commits, bytes, sealed, verbatim, sealedBytes atomic.Uint64 }
 
 // Counters returns the counts so far.
 func (l *Log) Counters() Counters {
 	c := &l.counters
-	return Counters{c.telemetry.Load(), c.other.Load(), c.commits.Load(), c.bytes.Load()}
+	return Counters{
+		c.telemetry.Load(), c.other.Load(), c.commits.Load(), c.bytes.Load(), c.sealed.Load(), c.verbatim.Load(), c.sealedBytes.Load(),
+	}
 }

@@ -35,6 +35,9 @@ func fact(id eventlog.StreamID, rev uint64) eventlog.NewEvent {
 	e := eventlog.NewEvent{ID: eventlog.EventID(sum[:16]), Type: "asset.moved.v1", Data: data}
 	if id.Category() == eventlog.TelemetryCategory && sum[1]%8 != 0 {
 		e.Type, e.ContentType = eventlog.TelemetryRecorded, "application/octet-stream"
+		if sum[2]%2 == 0 {
+			e.Data = oddRow(rand.New(rand.NewPCG(binary.BigEndian.Uint64(sum[:]), 0)), rev)
+		}
 	}
 	return e
 }
@@ -133,7 +136,11 @@ type ack struct {
 }
 
 func runAndKill(t *testing.T, dir string, acked map[eventlog.StreamID]ack, after time.Duration) (n int) {
-	cmd := child(t, "write", dir)
+	return runAndKillAs(t, "write", dir, acked, after)
+}
+
+func runAndKillAs(t *testing.T, role, dir string, acked map[eventlog.StreamID]ack, after time.Duration) (n int) {
+	cmd := child(t, role, dir)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -18,7 +18,7 @@ import (
 // commit is one append of two events.
 func holed(t *testing.T, dir string) *Log {
 	t.Helper()
-	l, err := Open(t.Context(), dir, Config{Window: 6, RecentBytes: 1})
+	l, err := Open(t.Context(), dir, Config{Window: 6, RecentBytes: 1, NoSealing: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,7 +16,7 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-func telemetry(n uint64) eventlog.NewEvent {
+func someRow(n uint64) eventlog.NewEvent {
 	e := fact("telemetry-t.0", n)
 	e.Type, e.ContentType = eventlog.TelemetryRecorded, "application/octet-stream"
 	return e
@@ -47,9 +47,9 @@ func count(t testing.TB, seq func(func(eventlog.Record, error) bool)) (n int) {
 // blocks that hold an event of it.
 func TestTelemetryIsNotTouched(t *testing.T) {
 	dir := t.TempDir()
-	l := open(t, dir, badgerlog.Config{RecentBytes: 1, Window: 300})
+	l := open(t, dir, badgerlog.Config{RecentBytes: 1, Window: 300, NoSealing: true})
 	for i := range uint64(200) {
-		mustAppend(t, l, "telemetry-t.0", i*4, telemetry(i*4), telemetry(i*4+1), telemetry(i*4+2), telemetry(i*4+3))
+		mustAppend(t, l, "telemetry-t.0", i*4, someRow(i*4), someRow(i*4+1), someRow(i*4+2), someRow(i*4+3))
 		if i%10 == 0 {
 			mustAppend(t, l, eventlog.StreamID(fmt.Sprintf("asset-%d", i)), 0, fact("asset-1", i))
 		}
@@ -356,7 +356,7 @@ func TestCaughtUpReadersShare(t *testing.T) {
 		})
 	}
 	for i := range uint64(appends) {
-		mustAppend(t, l, "telemetry-t.0", i, telemetry(i))
+		mustAppend(t, l, "telemetry-t.0", i, someRow(i))
 		mustAppend(t, l, "asset-1", i, fact("asset-1", i))
 	}
 	wg.Wait()
@@ -376,9 +376,9 @@ func TestUnderivable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := telemetry(1)
+	e := someRow(1)
 	e.ID, _ = derive(l.Origin(), "telemetry-t.0", e.Type, e.Data)
-	mustAppend(t, l, "telemetry-t.0", 0, e, telemetry(2))
+	mustAppend(t, l, "telemetry-t.0", 0, e, someRow(2))
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -389,7 +389,7 @@ func TestUnderivable(t *testing.T) {
 		}
 		var failed error
 		for r, err := range l.Read(t.Context(), "telemetry-t.0", 0, eventlog.Forwards) {
-			if err == nil && r.ID != []eventlog.EventID{e.ID, telemetry(2).ID}[r.Revision] {
+			if err == nil && r.ID != []eventlog.EventID{e.ID, someRow(2).ID}[r.Revision] {
 				t.Errorf("%s: id %s of revision %d", name, r.ID, r.Revision)
 			}
 			failed = err

@@ -15,6 +15,7 @@ var roles = map[string]func(dir string) error{
 	"write":  writeUntilKilled,
 	"answer": answerAppends,
 	"verify": verifyDamaged,
+	"seal":   sealUntilKilled,
 }
 
 func TestMain(m *testing.M) {

@@ -30,7 +30,7 @@ const (
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	l := &Log{
 		cfg: cfg.complete(dir), dir: dir, queue: make(chan *request, maxRequests), poke: make(chan struct{}, 1),
-		toWindows: make(chan *window, 4), stop: make(chan struct{}), failed: make(chan error, 1),
+		toWindows: make(chan *window, 4), toSeal: make(chan struct{}, 1), stop: make(chan struct{}), failed: make(chan error, 1),
 		voice: &badgerVoice{log: cfg.Log}, committer: newCommitter(),
 		counts: map[eventlog.StreamID]uint64{}, categories: map[string]eventlog.Position{},
 	}
@@ -58,7 +58,8 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 		}
 		return nil, errors.Join(err, db.Close())
 	}
-	for _, run := range []func(){l.commitAll, l.writeWindows, l.wakeAll, l.keepHouse} {
+	l.toSeal <- struct{}{} // what an earlier process has left
+	for _, run := range []func(){l.commitAll, l.writeWindows, l.wakeAll, l.keepHouse, l.sealAll} {
 		l.done.Go(run)
 	}
 	return l, nil
@@ -69,7 +70,11 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 func (l *Log) start(ctx context.Context) error {
 	v := l.openingView()
 	defer v.close()
-	e, err := v.findEnd()
+	last, err := v.loadSeals(ctx)
+	if err != nil {
+		return err
+	}
+	e, err := v.findEnd(last)
 	if err != nil {
 		return err
 	}
@@ -96,7 +101,52 @@ func (l *Log) start(ctx context.Context) error {
 		l.committer.chain, e.recorded = hash, last.recorded
 	}
 	l.end = e
-	return v.loadWindows(ctx, e)
+	if err := v.loadWindows(ctx, e); err != nil {
+		return err
+	}
+	return v.finishSealing(ctx, last)
+}
+
+// loadSeals finds up to where telemetry is sealed and returns the last seal.
+func (v *view) loadSeals(ctx context.Context) (last seal, err error) {
+	it := v.iterator([]byte{sealKey}, false)
+	for n := 0; ; n++ {
+		if n == 0 {
+			it.Rewind()
+		} else {
+			it.Next()
+		}
+		if !it.Valid() {
+			break
+		}
+		if n%10_000 == 0 && ctx.Err() != nil {
+			return last, ctx.Err()
+		}
+		b, err := value(it.Item())
+		if err != nil {
+			return last, err
+		}
+		s, err := parseSeal(it.Item().Key(), b)
+		if err != nil {
+			return last, err
+		}
+		if s.first != last.last+1 {
+			return last, fmt.Errorf("no seal of positions %v to %v, though later ones are there: %w", last.last+1, s.first-1, eventlog.ErrDamaged)
+		}
+		last = s
+	}
+	v.sealed = last.last
+	v.l.sealed.Store(uint64(last.last))
+	return last, nil
+}
+
+// finishSealing deletes what a sealing that was cut short has left behind.
+func (v *view) finishSealing(ctx context.Context, last seal) error {
+	it := v.iterator([]byte{telemetryKey}, false)
+	if it.Rewind(); it.Valid() && keyNumber(it.Item().Key()[:9]) <= uint64(last.last) {
+		return v.l.cleanUp(ctx, last, &pacer{})
+	}
+	return nil
 }
 
 // openingView is ownView before there are windows.
@@ -180,9 +230,9 @@ func writeDurably(path string, b []byte) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// findEnd finds the last block of each kind.
-func (v *view) findEnd() (extent, error) {
-	var e extent
+// findEnd finds the last block of each kind; last is the last seal.
+func (v *view) findEnd(last seal) (extent, error) {
+	e := extent{head: last.last, telemetry: last.telemetry}
 	for _, other := range []bool{false, true} {
 		it := v.last([]byte{kindKey(other)})
 		if !it.Valid() {
@@ -195,7 +245,7 @@ func (v *view) findEnd() (extent, error) {
 		if e.head = max(e.head, key.last); other {
 			e.other = key.last
 		} else {
-			e.telemetry = key.last
+			e.telemetry = max(e.telemetry, key.last)
 		}
 	}
 	return e, nil
@@ -208,7 +258,7 @@ func (v *view) verify(ctx context.Context, e extent, h head) error {
 		return fmt.Errorf("the log ends at position %v, but positions %v to %v were acknowledged and are missing: %w",
 			e.head, e.head+1, h.last, eventlog.ErrDamaged)
 	}
-	if h.last > 0 {
+	if h.last > v.sealed { // else it is in a sealed window, whose blocks are no more
 		hash, _, err := v.commitHash(h.last)
 		if err != nil {
 			return err
@@ -230,7 +280,7 @@ const verifyKeysMax = 1 << 20
 func (v *view) verifyKeys(ctx context.Context, e extent) error {
 	its := [2]*keyWalk{newKeyWalk(v, false), newKeyWalk(v, true)}
 	next := e.head // where the commit before the last one seen must end
-	for n := 0; n < verifyKeysMax && next > 0; n++ {
+	for n := 0; n < verifyKeysMax && next > v.sealed; n++ {
 		if n%10_000 == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -253,6 +303,9 @@ func (v *view) verifyKeys(ctx context.Context, e extent) error {
 			return fmt.Errorf("one of the two blocks of positions %v to %v is missing: %w", key.first(), key.last, eventlog.ErrDamaged)
 		}
 		next = key.first() - 1
+	}
+	if next < v.sealed {
+		return fmt.Errorf("a commit from position %v on is half in the sealed window to %v: %w", next+1, v.sealed, eventlog.ErrDamaged)
 	}
 	return nil
 }

@@ -35,6 +35,9 @@ func badgerOptions(dir string, voice *badgerVoice) badger.Options {
 		WithNumVersionsToKeep(1).
 		WithMemTableSize(memTableBytes).
 		WithNumMemtables(2).
+		// Deleted blocks count as garbage once their tables are merged.
+		WithNumLevelZeroTables(2).
+		WithCompactL0OnClose(true).
 		WithNumCompactors(2).
 		WithBaseTableSize(4 << 20).
 		WithValueLogFileSize(valueFileBytes).

@@ -18,8 +18,10 @@ type part struct {
 	partHeader
 	streams   []eventlog.StreamID
 	types     [][2]string
+	stencils  []eventlog.Stencil
 	envelopes [][]byte // whole, with the commit's stamp
 	rows      []row
+	times     []time.Time // Recorded of each row where rows are of many commits, else nil
 	derive    func(eventlog.StreamID, string, []byte) (eventlog.EventID, bool)
 }
 
@@ -126,6 +128,7 @@ func (p *part) readEnvelopes(r *reader) {
 		text := r.bytes(r.uvarint())
 		clk, between := r.uvarint(), r.uvarint()
 		if clk == uint64(len(text))+1 && between == 0 {
+			p.stencils = append(p.stencils, eventlog.Fixed(text))
 			p.envelopes[i] = append([]byte{}, text...) // it was whole when it came
 			continue
 		}
@@ -134,6 +137,7 @@ func (p *part) readEnvelopes(r *reader) {
 			return
 		}
 		s := eventlog.Stencil{Text: text, Clk: int(clk), Rec: int(clk + between)}
+		p.stencils = append(p.stencils, s)
 		p.envelopes[i] = s.Append(make([]byte, 0, len(text)+len(p.stamp.Clk)+len(p.stamp.Rec)+2), p.stamp)
 	}
 }
@@ -242,6 +246,9 @@ func (p *part) record(i int) (eventlog.Record, error) {
 	rec := eventlog.Record{
 		Stream: p.streams[r.stream], Revision: r.rev, Position: r.pos, Type: t[0], ContentType: t[1],
 		Recorded: p.recorded, RawEnvelope: p.envelopes[r.envelope], Data: r.data,
+	}
+	if p.times != nil {
+		rec.Recorded = p.times[i]
 	}
 	if r.id != nil {
 		rec.ID = eventlog.EventID(r.id)

@@ -131,6 +131,9 @@ func merge(cursors []*cursor, at eventlog.Position, dir eventlog.Direction, e ex
 			}
 			out.add(r)
 		}
+		if out.full() {
+			break // the next row may be in a block that nobody asks for
+		}
 		if err := best.next(); err != nil {
 			return out, nil //nolint:nilerr // what came before is handed out first; the next chunk meets err again
 		}
@@ -269,28 +272,38 @@ func (l *Log) commitMarks(ctx context.Context, after, through eventlog.Position)
 		}
 		defer v.close()
 		for at := after; at < through; {
-			var first *part
-			for _, other := range []bool{false, true} {
-				p, err := v.part(other, at+1)
-				if err == nil {
-					err = ctx.Err()
-				}
-				if err != nil {
-					yield(eventlog.Mark{}, err)
-					return
-				}
-				if p != nil && (first == nil || p.key.last < first.key.last) {
-					first = p
-				}
+			m, err := v.commitAt(at + 1)
+			if err == nil {
+				err = ctx.Err()
 			}
-			if first == nil || first.key.first() > at+1 {
-				yield(eventlog.Mark{}, fmt.Errorf("no block holds position %v: %w", at+1, eventlog.ErrDamaged))
+			if !yield(m, err) || err != nil {
 				return
 			}
-			if !yield(eventlog.Mark{Position: first.key.last, Recorded: first.recorded}, nil) {
-				return
-			}
-			at = first.key.last
+			at = m.Position
 		}
 	}
+}
+
+// commitAt returns the end and Recorded of the commit that holds p.
+func (v *view) commitAt(p eventlog.Position) (eventlog.Mark, error) {
+	first, m, found, err := v.sealedCommit(p)
+	if err != nil {
+		return m, err
+	}
+	for _, other := range []bool{false, true} {
+		if !other && found {
+			continue
+		}
+		b, err := v.part(other, p)
+		if err != nil {
+			return m, err
+		}
+		if b != nil && (!found || b.key.last < m.Position) {
+			found, first, m = true, b.key.first(), eventlog.Mark{Position: b.key.last, Recorded: b.recorded}
+		}
+	}
+	if !found || first > p {
+		return m, fmt.Errorf("no block holds position %v: %w", p, eventlog.ErrDamaged)
+	}
+	return m, nil
 }

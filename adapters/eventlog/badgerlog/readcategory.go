@@ -176,6 +176,9 @@ func (l *Log) lastOfCategory(v *view, category string, e extent) (eventlog.Posit
 
 // at reads the event at a position, which is one of this kind.
 func (v *view) at(other bool, pos eventlog.Position) (eventlog.Record, error) {
+	if !other && pos <= v.sealed {
+		return v.sealedRecord(pos)
+	}
 	p, err := v.part(other, pos)
 	if err != nil {
 		return eventlog.Record{}, err

@@ -161,7 +161,12 @@ func (f *finder) onDisk(kind byte, rev eventlog.Revision) (run, bool, error) {
 	if err != nil {
 		return run{}, false, err
 	}
-	runs, err := parseRuns(b)
+	var runs []run
+	if (*it).Item().UserMeta() == sealedMeta {
+		runs, err = f.v.sealedRuns(f.id, b)
+	} else {
+		runs, err = parseRuns(b)
+	}
 	if err != nil {
 		return run{}, false, fmt.Errorf("index entry %x: %w: %w", (*it).Item().Key(), err, eventlog.ErrDamaged)
 	}

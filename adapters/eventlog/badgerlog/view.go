@@ -18,11 +18,19 @@ type view struct {
 	release func()
 	its     []*badger.Iterator
 	parts   [2]partReader
+
+	sealed     eventlog.Position // up to here telemetry is sealed
+	quiet      bool              // what is read is not counted
+	seals      *badger.Iterator
+	seal       seal // the last one read
+	sealedUnit *sealedUnit
 }
 
 type partReader struct {
 	it   *badger.Iterator
 	part *part // the last one read; it stands on its key
+	// foreign: part is none of it's, but sealed
+	foreign bool
 }
 
 // view opens the store for reading; close it.
@@ -45,7 +53,18 @@ func (l *Log) ownView() *view {
 	slices.Reverse(windows)
 	// The transaction comes second: a window that has just left memory is
 	// visible to it, one that leaves later stays in windows.
-	return &view{l: l, windows: windows, txn: l.db.NewTransaction(false), release: func() {}}
+	v := &view{l: l, windows: windows, release: func() {}}
+	for {
+		// Blocks are deleted after the seal is published. So if no seal came
+		// while the transaction was opened, it sees each position as blocks
+		// or as sealed, as v.sealed says.
+		v.sealed = eventlog.Position(l.sealed.Load())
+		v.txn = l.db.NewTransaction(false)
+		if eventlog.Position(l.sealed.Load()) == v.sealed {
+			return v
+		}
+		v.txn.Discard()
+	}
 }
 
 func (v *view) close() {
@@ -88,15 +107,23 @@ func (v *view) part(other bool, p eventlog.Position) (*part, error) {
 	if c := r.part; c != nil && p > c.previous && p <= c.key.last {
 		return c, nil
 	}
-	if r.it == nil {
-		r.it = v.iterator([]byte{kindKey(other)}, false)
+	if !other && p <= v.sealed {
+		s, err := v.sealedPart(p)
+		if s != nil || err != nil {
+			r.part, r.foreign = s, true
+			return s, err
+		}
+		p = v.sealed + 1
 	}
-	if c := r.part; c != nil && p == c.key.last+1 && r.it.Valid() {
+	if r.it == nil {
+		r.it, r.foreign = v.iterator([]byte{kindKey(other)}, false), true
+	}
+	if c := r.part; c != nil && p == c.key.last+1 && !r.foreign && r.it.Valid() {
 		r.it.Next()
 	} else {
 		r.it.Seek(positionKey(kindKey(other), p))
 	}
-	r.part = nil
+	r.part, r.foreign = nil, false
 	if !r.it.Valid() {
 		return nil, nil
 	}
@@ -143,6 +170,10 @@ func (v *view) count(id eventlog.StreamID, head eventlog.Position) (uint64, erro
 	}
 	for _, kind := range kinds {
 		for it := v.last(namedPrefix(kind, string(id))); it.Valid(); it.Next() {
+			if it.Item().UserMeta() == sealedMeta {
+				n = max(n, keyNumber(it.Item().Key())+1)
+				break
+			}
 			b, err := value(it.Item())
 			if err != nil {
 				return 0, err

@@ -57,6 +57,10 @@ func (l *Log) writeWindows() {
 				l.fail(fmt.Errorf("index of positions %v to %v: %w", w.first, w.last, err))
 				return
 			}
+			select {
+			case l.toSeal <- struct{}{}:
+			default: // it knows
+			}
 		case <-l.stop:
 			return
 		}
@@ -105,6 +109,7 @@ func (l *Log) writeWindow(w *window) error {
 	for i, c := range l.closing {
 		if c == w {
 			l.closing = append(l.closing[:i:i], l.closing[i+1:]...)
+			break
 		}
 	}
 	return nil

@@ -1,0 +1,290 @@
+package badgerlog
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"time"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/twinlog/twinlog/domain/eventlog"
+)
+
+// Sealing rewrites the telemetry blocks of a closed window as columns. The
+// parts are written under keys of their own, read back and compared with the
+// blocks byte for byte; then one transaction with one key, the seal, switches
+// readers over; then index entries shrink and the blocks go. Whatever cuts this
+// short, either the blocks are all there or the seal is, and Open finishes.
+
+const (
+	// sealBytes bounds the rows of one sealed window: a window of large rows
+	// is sealed in several.
+	sealBytes = 32 << 20
+	// sealTxnBytes and sealTxnKeys keep the committer's wait for our syncs short.
+	sealTxnBytes = 256 << 10
+	sealTxnKeys  = 2000
+	// collectBytes of deleted blocks are worth a look at the value files.
+	collectBytes = 128 << 20
+)
+
+// Seal seals all windows that are closed, but never the newest commit. It is
+// for tools and tests: the log seals by itself.
+func (l *Log) Seal(ctx context.Context) error {
+	for {
+		release, err := l.use()
+		if err != nil {
+			return err
+		}
+		done, err := l.sealNext(ctx, &pacer{})
+		release()
+		if done || err != nil {
+			return wrap(err, "seal")
+		}
+	}
+}
+
+// sealAll seals in the background until the log closes.
+func (l *Log) sealAll() {
+	if l.cfg.NoSealing {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	l.done.Go(func() {
+		<-l.stop
+		cancel()
+	})
+	for {
+		select {
+		case <-l.toSeal:
+		case <-l.stop:
+			return
+		}
+		for done := false; !done; {
+			var err error
+			if done, err = l.sealNext(ctx, &pacer{stop: l.stop, on: true}); err != nil {
+				if l.cfg.Log != nil && ctx.Err() == nil {
+					l.cfg.Log.LogAttrs(ctx, slog.LevelError, "sealing stopped, the blocks stay", slog.Any("error", err))
+				}
+				return
+			}
+		}
+	}
+}
+
+// pacer gives the time that it took back to others: sealing works half of the
+// time.
+type pacer struct {
+	stop  <-chan struct{}
+	on    bool
+	since time.Time
+}
+
+func (p *pacer) rest() {
+	if !p.on {
+		return
+	}
+	if worked := time.Since(p.since); !p.since.IsZero() && worked < time.Second {
+		select {
+		case <-time.After(worked):
+		case <-p.stop:
+		}
+	}
+	p.since = time.Now()
+}
+
+// nextWindow returns the end of the first window that may be sealed; false if
+// there is none. wait: there will be when its index is on the disk.
+func (l *Log) nextWindow() (end eventlog.Position, wait, ok bool) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	sealed := eventlog.Position(l.sealed.Load())
+	i, _ := slices.BinarySearchFunc(l.marks, sealed, func(m eventlog.Mark, p eventlog.Position) int {
+		if m.Position <= p {
+			return -1
+		}
+		return 1
+	})
+	if i == len(l.marks) || l.marks[i].Position >= l.end.head {
+		return 0, false, false
+	}
+	end = l.marks[i].Position
+	return end, len(l.closing) > 0 && l.closing[0].last <= end, true
+}
+
+// sealNext seals one window, or as much of it as sealBytes allows; done when
+// there is none.
+func (l *Log) sealNext(ctx context.Context, pace *pacer) (done bool, err error) {
+	l.sealing.Lock()
+	defer l.sealing.Unlock()
+	end, wait, ok := l.nextWindow()
+	for ; ok && wait; end, wait, ok = l.nextWindow() {
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+			return false, ctx.Err()
+		}
+		if failed := l.failure.Load(); failed != nil {
+			return false, *failed
+		}
+	}
+	if !ok {
+		return true, nil
+	}
+	if err := ctx.Err(); err != nil {
+		return false, err
+	}
+	if failed := l.failure.Load(); failed != nil {
+		return false, *failed
+	}
+	if left := l.guard.left.Load() + int64(l.cfg.Reserve); left < 3*memTableBytes {
+		return true, nil // the disk is nearly full: when the next window closes
+	}
+	w, err := l.gatherWindow(ctx, end, pace)
+	if err != nil {
+		return false, err
+	}
+	if err := w.seal(ctx, pace); err != nil {
+		return false, err
+	}
+	if l.stale > collectBytes {
+		l.stale = 0
+		err = l.collect(ctx, pace)
+	}
+	return false, err
+}
+
+// toBeSealed is a window while it is sealed.
+type toBeSealed struct {
+	l      *Log
+	into   seal
+	before eventlog.Position // the last telemetry block before
+	parts  []*part
+	starts []int // first row of each part
+	flat   []*row
+	rows   int
+	odd    map[int32]bool // rows that go verbatim
+	groups []*sealGroup
+	maker  *partMaker
+}
+
+// gatherWindow reads the blocks to be sealed.
+func (l *Log) gatherWindow(ctx context.Context, end eventlog.Position, pace *pacer) (*toBeSealed, error) {
+	v := l.ownView()
+	defer v.close()
+	first := v.sealed + 1
+	w := &toBeSealed{l: l, into: seal{first: first, last: end}, odd: map[int32]bool{}, maker: &l.maker}
+	if first > 1 {
+		s, err := v.sealAt(first - 1)
+		if err != nil {
+			return nil, err
+		}
+		w.before = s.telemetry
+	}
+	w.into.telemetry = w.before
+	it := v.iterator([]byte{telemetryKey}, false)
+	size := 0
+	for it.Seek(positionKey(telemetryKey, first)); it.Valid(); it.Next() {
+		key, err := parsePartKey(it.Item().Key())
+		if err != nil {
+			return nil, err
+		}
+		if key.last > end {
+			break
+		}
+		b, err := value(it.Item())
+		if err != nil {
+			return nil, err
+		}
+		p, err := decodePart(b, key)
+		if err != nil {
+			return nil, err
+		}
+		if p.previous != w.into.telemetry {
+			return nil, damagedPart(key, fmt.Sprintf("follows position %v, expected %v", p.previous, w.into.telemetry))
+		}
+		w.into.telemetry = key.last
+		w.parts, w.starts = append(w.parts, p), append(w.starts, w.rows)
+		w.rows += len(p.rows)
+		for i := range p.rows {
+			w.flat = append(w.flat, &p.rows[i])
+			size += len(p.rows[i].data) + 64
+		}
+		if len(w.parts)%64 == 0 {
+			pace.rest()
+		}
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		if size >= sealBytes && key.last < end {
+			w.into.last = key.last
+			break
+		}
+	}
+	w.into.rows = w.rows
+	hash, _, err := v.commitHash(w.into.last)
+	w.into.hash = hash
+	return w, err
+}
+
+// seal writes, compares, switches and cleans up.
+func (w *toBeSealed) seal(ctx context.Context, pace *pacer) error {
+	const maxTries = 3 // then all rows go verbatim
+	for tries := 0; w.rows > 0; tries++ {
+		if err := w.write(pace); err != nil {
+			return err
+		}
+		w.l.cfg.moment("seal: parts written")
+		odd, err := w.compare(ctx, pace)
+		if err != nil {
+			return err
+		}
+		if len(odd) == 0 {
+			break
+		}
+		if tries > maxTries {
+			return fmt.Errorf("sealed positions %v to %v do not come back: %d rows differ", w.into.first, w.into.last, len(odd))
+		}
+		for _, i := range odd {
+			w.odd[i] = true
+		}
+		for i := 0; i < w.rows && tries == maxTries; i++ {
+			w.odd[int32(i)] = true
+		}
+	}
+	w.l.cfg.moment("seal: before switch")
+	if err := w.l.update(func(txn *badger.Txn) error {
+		return txn.Set(positionKey(sealKey, w.into.last), w.into.bytes())
+	}); err != nil {
+		return err
+	}
+	w.l.sealed.Store(uint64(w.into.last))
+	w.l.counters.sealed.Add(uint64(w.rows))
+	for _, g := range w.groups {
+		if g.verbatim {
+			w.l.counters.verbatim.Add(uint64(len(g.rows)))
+		}
+	}
+	w.l.cfg.moment("seal: switched")
+	return w.l.cleanUp(ctx, w.into, pace)
+}
+
+// update makes a durable transaction; an error ends the log as that of a commit does.
+func (l *Log) update(change func(*badger.Txn) error) error {
+	txn := l.db.NewTransaction(true)
+	defer txn.Discard()
+	if err := change(txn); err != nil {
+		return err
+	}
+	err := txn.Commit()
+	if unsync := l.voice.unsync.Load(); err == nil && unsync != nil {
+		err = *unsync
+	}
+	if err != nil {
+		l.fail(fmt.Errorf("seal: %w", err))
+		return *l.failure.Load()
+	}
+	return nil
+}

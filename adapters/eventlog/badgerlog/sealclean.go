@@ -1,0 +1,136 @@
+package badgerlog
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/twinlog/twinlog/domain/eventlog"
+)
+
+// cleanUp shortens the index of a sealed window and deletes its blocks, the
+// last one last: as long as one is there, Open does it all again.
+func (l *Log) cleanUp(ctx context.Context, s seal, pace *pacer) error {
+	v := l.ownView()
+	defer v.close()
+	v.quiet = true
+	out := sealWriter{l: l}
+	if s.rows > 0 {
+		u, err := v.unit(s)
+		if err != nil {
+			return err
+		}
+		ends := make([]uint32, len(u.streams))
+		for i, g := range u.group {
+			ends[u.groupStream[g]] = u.rev[i]
+		}
+		for n, id := range u.streams {
+			entry := binary.AppendUvarint(binary.AppendUvarint(nil, uint64(s.last)), uint64(n))
+			key := namedKey(windowKey, string(id), uint64(u.firstRev[n])+uint64(ends[n]))
+			if err := out.set(badger.NewEntry(key, entry).WithMeta(sealedMeta)); err != nil {
+				return err
+			}
+		}
+		if err := out.flush(); err != nil {
+			return err
+		}
+		pace.rest()
+	}
+	l.cfg.moment("seal: index written")
+	if err := l.deleteKeys(telemetryKey, s.first, s.last, pace); err != nil {
+		return err
+	}
+	return ctx.Err()
+}
+
+// deleteKeys deletes the keys of a kind whose positions are first to last.
+func (l *Log) deleteKeys(kind byte, first, last eventlog.Position, pace *pacer) error {
+	v := l.ownView()
+	defer v.close()
+	it := v.iterator([]byte{kind}, false)
+	var keys [][]byte
+	for it.Seek(positionKey(kind, first)); ; it.Next() {
+		end := !it.Valid() || keyNumber(it.Item().Key()[:9]) > uint64(last)
+		if len(keys) >= sealTxnKeys || end && len(keys) > 0 {
+			if err := l.update(func(txn *badger.Txn) error {
+				for _, k := range keys {
+					if err := txn.Delete(k); err != nil {
+						return err
+					}
+				}
+				return nil
+			}); err != nil {
+				return err
+			}
+			keys = keys[:0]
+			if kind == telemetryKey {
+				l.cfg.moment("seal: blocks deleted")
+			}
+			pace.rest()
+		}
+		if end {
+			return nil
+		}
+		keys = append(keys, it.Item().KeyCopy(nil))
+		l.stale += it.Item().EstimatedSize()
+	}
+}
+
+// collect lets Badger give back the value files that hold nothing but deleted
+// blocks. It copies what still lives in them up to the first damage and drops
+// the rest without a word, so everything in value files is read before.
+func (l *Log) collect(ctx context.Context, pace *pacer) error {
+	if err := l.readValues(ctx, pace); err != nil {
+		return err
+	}
+	if err := l.db.Flatten(1); err != nil {
+		return err
+	}
+	for {
+		if err := l.db.RunValueLogGC(0.5); err != nil {
+			if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
+				return nil
+			}
+			return err
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		pace.rest()
+	}
+}
+
+// readValues checks the blocks that are large enough for a value file.
+func (l *Log) readValues(ctx context.Context, pace *pacer) error {
+	v := l.ownView()
+	defer v.close()
+	for _, kind := range []byte{telemetryKey, otherKey} {
+		n := 0
+		it := v.iterator([]byte{kind}, false)
+		for it.Rewind(); it.Valid(); it.Next() {
+			if n++; n%256 == 0 {
+				pace.rest()
+				if err := ctx.Err(); err != nil {
+					return err
+				}
+			}
+			if it.Item().EstimatedSize() < blockThreshold {
+				continue
+			}
+			key, err := parsePartKey(it.Item().Key())
+			if err != nil {
+				return err
+			}
+			b, err := value(it.Item())
+			if err != nil {
+				return err
+			}
+			if _, _, err := decodeHeader(b, key); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}

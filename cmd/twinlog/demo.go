@@ -2,10 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -20,6 +22,10 @@ type demoCommand struct {
 	Seed  uint64 `name:"seed" default:"1" help:"Seed of the simulated plant."`
 	Calm  bool   `name:"calm" help:"No failing sensor and no network outage."`
 	Quiet bool   `name:"quiet" help:"No line per second."`
+
+	// What the plant's network does, for tests; zero: its standard.
+	OutageAfter time.Duration `name:"outage-after" hidden:"" help:"When the gateway's link fails."`
+	OutageLasts time.Duration `name:"outage-lasts" hidden:"" help:"For how long."`
 }
 
 // Help is shown by twinlog demo --help.
@@ -50,9 +56,16 @@ var examples = []struct{ what, query string }{
 	},
 }
 
-// curl is a command line that asks a query.
-func curl(addr, query string) string {
-	return fmt.Sprintf(`curl -s http://%s/graphql -H 'Content-Type: application/json' -d '{"query": %q}'`, addr, query)
+// curl is a command line that asks a query, for any shell of POSIX.
+func curl(addr, query string) (string, error) {
+	var body strings.Builder
+	enc := json.NewEncoder(&body)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(map[string]string{"query": query}); err != nil {
+		return "", err
+	}
+	quoted := strings.ReplaceAll(strings.TrimSpace(body.String()), "'", `'\''`)
+	return fmt.Sprintf(`curl -s http://%s/graphql -H 'Content-Type: application/json' -d '%s'`, addr, quoted), nil
 }
 
 // Run runs the demonstration until the context ends.
@@ -81,6 +94,9 @@ func (d demoCommand) Run(ctx context.Context, std streams) error {
 	if !d.Calm {
 		plant.Failure, plant.Outage = station.Failure{}.Standard(), station.Outage{}.Standard()
 	}
+	if d.OutageAfter > 0 {
+		plant.Outage = station.Outage{After: d.OutageAfter, Uplink: d.OutageLasts}
+	}
 	machines, err := station.New(plant)
 	if err != nil {
 		return errors.Join(err, srv.Close())
@@ -106,7 +122,9 @@ func (d demoCommand) Run(ctx context.Context, std streams) error {
 		if err := commission(ctx, srv); err != nil {
 			return err
 		}
-		d.greet(std.out, srv, data)
+		if err := d.greet(std.out, srv, data); err != nil {
+			return err
+		}
 		return d.tell(ctx, std.out, srv)
 	})
 	run(machines.Run)
@@ -118,13 +136,18 @@ func (d demoCommand) Run(ctx context.Context, std streams) error {
 	return err
 }
 
-func (d demoCommand) greet(out io.Writer, srv *server.Server, data string) {
+func (d demoCommand) greet(out io.Writer, srv *server.Server, data string) error {
 	fmt.Fprintf(out, "\ntwinlog demo is ready\n  GraphQL  http://%s/graphql\n  console  http://%s/\n  MQTT     %s\n  data     %s\n\nTry:\n",
 		srv.HTTPAddr(), srv.HTTPAddr(), srv.MQTTAddr(), data)
 	for _, e := range examples {
-		fmt.Fprintf(out, "  # %s\n  %s\n", e.what, curl(srv.HTTPAddr(), e.query))
+		line, err := curl(srv.HTTPAddr(), e.query)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(out, "  # %s\n  %s\n", e.what, line)
 	}
 	fmt.Fprintln(out)
+	return nil
 }
 
 // tell prints a line per second: values, position, and how far the slowest

@@ -173,7 +173,12 @@ func (s *Station) outage(ctx context.Context) error {
 		what string
 		do   func()
 	}{
-		{o.After, "network lost", func() { cut(true, o.Machines > 0, append(machines, links...)) }},
+		{o.After, "network lost", func() {
+			cut(true, false, links)
+			if o.Machines > 0 {
+				cut(true, true, machines)
+			}
+		}},
 		{o.After + o.Machines, "machines back", func() { cut(false, true, machines) }},
 		{o.After + max(o.Uplink, o.Machines), "uplink back", func() { cut(false, false, links) }},
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"strings"
 
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/metadata"
@@ -86,13 +87,42 @@ func (s *Server) guardCall(ctx context.Context, req any, info *grpc.UnaryServerI
 	return handle(ctx, req)
 }
 
-func (s *Server) guardStream(srv any, st grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
-	ctx, trailers, err := s.admit(st.Context(), info.FullMethod)
-	if err != nil {
-		st.SetTrailer(trailers)
+// guardStream admits streaming calls, and ends them when life does.
+func (s *Server) guardStream(life context.Context) grpc.StreamServerInterceptor {
+	return func(srv any, st grpc.ServerStream, info *grpc.StreamServerInfo, handle grpc.StreamHandler) error {
+		ctx, trailers, err := s.admit(st.Context(), info.FullMethod)
+		if err != nil {
+			if strings.HasSuffix(info.FullMethod, "/Append") {
+				drain(st)
+			}
+			st.SetTrailer(trailers)
+			return err
+		}
+		if !need(info.FullMethod).Write { // an append is let to its end
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithCancel(ctx)
+			defer cancel()
+			defer context.AfterFunc(life, cancel)()
+		}
+		err = handle(srv, admitted{st, ctx})
+		if err != nil && life.Err() != nil {
+			return status.Error(codes.Unavailable, "the server is stopping")
+		}
 		return err
 	}
-	return handle(srv, admitted{st, ctx})
+}
+
+// maxDrainedMessages bounds how much of a stranger's append is heard.
+const maxDrainedMessages = 100
+
+// drain hears an append to its end: a client that is refused before it has sent
+// everything does not learn why.
+func drain(st grpc.ServerStream) {
+	for range maxDrainedMessages {
+		if err := st.RecvMsg(&streams.AppendReq{}); err != nil {
+			return
+		}
+	}
 }
 
 // admitted is a stream whose context knows the user.

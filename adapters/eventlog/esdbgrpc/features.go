@@ -33,6 +33,7 @@ func (features) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeat
 		methods []string
 	}{
 		{streamsService, []string{"read", "append", "batchappend", "delete", "tombstone"}},
+		{groupsService, []string{"create", "update", "delete", "read", "getinfo", "replayparked", "list", "restartsubsystem"}},
 		{"event_store.client.gossip.gossip", []string{"read"}},
 		{"event_store.client.server_features.serverfeatures", []string{"getsupportedmethods"}},
 	} {

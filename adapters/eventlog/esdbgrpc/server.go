@@ -13,11 +13,13 @@ package esdbgrpc
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/gossip"
+	"github.com/EventStore/EventStore-Client-Go/v4/protos/persistent"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/serverfeatures"
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 	"google.golang.org/grpc"
@@ -52,7 +54,8 @@ const (
 	// maxMessageBytes is what the clients take, too.
 	maxMessageBytes = 17 << 20
 	standardPing    = 5 * time.Second
-	stopPatience    = 2 * time.Second
+	// stopPatience is what appends under way get; subscriptions end at once.
+	stopPatience = 300 * time.Millisecond
 )
 
 // Server serves one log.
@@ -61,6 +64,7 @@ type Server struct {
 	cfg    Config
 	locks  stripes
 	recent *recentIDs
+	groups *groups
 }
 
 // New returns a server of the log.
@@ -68,19 +72,24 @@ func New(log eventlog.Log, cfg Config) *Server {
 	if cfg.Ping == 0 {
 		cfg.Ping = standardPing
 	}
-	return &Server{log: log, cfg: cfg, recent: newRecentIDs(maxRecentIDs)}
+	return &Server{log: log, cfg: cfg, recent: newRecentIDs(maxRecentIDs), groups: newGroups(log)}
 }
 
-// Serve answers on the listener until ctx ends, and closes it. Calls under way
-// get two seconds to end.
+// Serve answers on the listener until ctx ends, and closes it. Appends under
+// way get a moment to end, and every other call is told to come back.
 func (s *Server) Serve(ctx context.Context, on net.Listener) error {
+	background, stop := context.WithCancel(ctx)
+	defer stop()
+	if err := s.groups.load(background); err != nil {
+		return errors.Join(fmt.Errorf("persistent subscriptions: %w", err), on.Close())
+	}
 	opts := []grpc.ServerOption{
 		grpc.MaxRecvMsgSize(maxMessageBytes), grpc.MaxSendMsgSize(maxMessageBytes),
 		// The clients ping every ten seconds, idle or not; what grpc allows by
 		// default ends their subscriptions after half a minute.
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: s.cfg.Ping, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-		grpc.UnaryInterceptor(s.guardCall), grpc.StreamInterceptor(s.guardStream),
+		grpc.UnaryInterceptor(s.guardCall), grpc.StreamInterceptor(s.guardStream(background)),
 	}
 	if s.cfg.TLS != nil {
 		opts = append(opts, grpc.Creds(credentials.NewTLS(s.cfg.TLS)))
@@ -89,8 +98,12 @@ func (s *Server) Serve(ctx context.Context, on net.Listener) error {
 	serverfeatures.RegisterServerFeaturesServer(g, features{})
 	gossip.RegisterGossipServer(g, newGossiper(s.cfg.Advertise, on.Addr()))
 	streams.RegisterStreamsServer(g, &streamsServer{Server: s})
-	background, stop := context.WithCancel(ctx)
-	defer stop()
+	persistent.RegisterPersistentSubscriptionsServer(g, &groupsServer{Server: s})
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		s.groups.run(background)
+	}()
 	go func() {
 		<-background.Done()
 		timer := time.AfterFunc(stopPatience, g.Stop)
@@ -99,6 +112,7 @@ func (s *Server) Serve(ctx context.Context, on net.Listener) error {
 	}()
 	err := g.Serve(on)
 	stop()
+	<-done
 	g.Stop()
 	if ctx.Err() != nil {
 		return nil

@@ -413,7 +413,9 @@ func TestIdle(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Close() }()
+	appended := make(chan struct{})
 	time.AfterFunc(idle, func() {
+		defer close(appended)
 		_, err := c.AppendToStream(t.Context(), "order-1", esdb.AppendToStreamOptions{ExpectedRevision: esdb.Any{}}, event("a"))
 		if err != nil {
 			t.Error(err)
@@ -422,6 +424,7 @@ func TestIdle(t *testing.T) {
 	for {
 		switch e := sub.Recv(); {
 		case e.EventAppeared != nil:
+			<-appended
 			t.Logf("idle for %v", idle)
 			return
 		case e.SubscriptionDropped != nil:

@@ -92,7 +92,7 @@ func TestPatience(t *testing.T) {
 // TestRestarts: the server is killed under a writer and a subscriber, again and
 // again; every acknowledged event arrives once.
 func TestRestarts(t *testing.T) {
-	const events, kills = 200, 10
+	const kills = 10
 	served := memlog.New("served", time.Now)
 	address, stop := serve(t, served, "", esdbgrpc.Config{})
 	l := open(t, address)
@@ -103,31 +103,43 @@ func TestRestarts(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = sub.Close() }()
-	done := make(chan struct{})
+	var killed atomic.Uint64
+	written := make(chan int, 1)
 	go func() {
-		defer close(done)
-		for n := range events {
+		n := 0
+		for ; killed.Load() < kills || n < 200; n++ {
 			for {
 				if _, err := l.Append(ctx, "asset-1", at(n), fact(n)); err == nil {
 					break
 				} else if errors.Is(err, eventlog.ErrConflict) || ctx.Err() != nil {
 					t.Errorf("event %d: %v", n, err)
+					written <- n
 					return
 				}
 			}
-			time.Sleep(2 * time.Millisecond)
+			time.Sleep(time.Millisecond)
 		}
+		written <- n
 	}()
 	go func() {
 		for range kills {
-			time.Sleep(30 * time.Millisecond)
+			time.Sleep(50 * time.Millisecond)
 			stop()
 			_, stop = serve(t, served, address, esdbgrpc.Config{})
+			killed.Add(1)
 		}
 	}()
-	for n := 0; n < events; {
-		b, err := sub.Next(ctx)
-		if err != nil {
+	events := -1
+	for n := 0; n != events; {
+		select {
+		case events = <-written:
+			continue
+		default:
+		}
+		short, cancel := context.WithTimeout(ctx, 100*time.Millisecond)
+		b, err := sub.Next(short)
+		cancel()
+		if err != nil && (ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded)) {
 			t.Fatalf("after %d events: %v", n, err)
 		}
 		for _, r := range b.Records {
@@ -137,7 +149,6 @@ func TestRestarts(t *testing.T) {
 			n++
 		}
 	}
-	<-done
 	n := 0
 	for r, err := range served.ReadAll(ctx, 0, eventlog.Forwards, eventlog.Filter{}) {
 		if err != nil || string(r.Data) != strconv.Itoa(n) {
@@ -148,6 +159,7 @@ func TestRestarts(t *testing.T) {
 	if n != events {
 		t.Errorf("%d events in the served log, want %d", n, events)
 	}
+	t.Logf("%d events over %d restarts", events, killed.Load())
 }
 
 // fake is a server whose answers the test writes.
@@ -160,7 +172,9 @@ type fake struct {
 
 func (f *fake) Append(st streams.Streams_AppendServer) error { return f.append(st) }
 
-func (f *fake) Read(req *streams.ReadReq, st streams.Streams_ReadServer) error { return f.read(req, st) }
+func (f *fake) Read(req *streams.ReadReq, st streams.Streams_ReadServer) error {
+	return f.read(req, st)
+}
 
 func (f *fake) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeatures.SupportedMethods, error) {
 	return &serverfeatures.SupportedMethods{EventStoreServerVersion: "24.10.0"}, nil
@@ -197,7 +211,9 @@ func TestNotLeader(t *testing.T) {
 	}
 	follower := &fake{
 		append: func(st streams.Streams_AppendServer) error { return refuse(st.Context(), st.SetTrailer) },
-		read:   func(_ *streams.ReadReq, st streams.Streams_ReadServer) error { return refuse(st.Context(), st.SetTrailer) },
+		read: func(_ *streams.ReadReq, st streams.Streams_ReadServer) error {
+			return refuse(st.Context(), st.SetTrailer)
+		},
 	}
 	l := open(t, follower.start(t))
 	if _, err := l.Append(t.Context(), "asset-1", eventlog.NoStream, fact(0)); err != nil {

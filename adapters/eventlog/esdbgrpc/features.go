@@ -39,7 +39,7 @@ func (features) GetSupportedMethods(context.Context, *shared.Empty) (*serverfeat
 	} {
 		for _, name := range service.methods {
 			method := &serverfeatures.SupportedMethod{ServiceName: service.name, MethodName: name}
-			if service.name == groupsService && (name == "create" || name == "update" || name == "delete" || name == "read") {
+			if service.name == groupsService {
 				method.Features = []string{"stream", "all"}
 			}
 			m.Methods = append(m.Methods, method)

@@ -77,6 +77,30 @@ await append(lib.NO_STREAM, [event(7)], "bill-node");
 await follow(5);
 assert.deepEqual(seen, [0, 1, 2, 3, 4, 5]);
 console.log("followed");
+
+// Two consumers share a persistent subscription; one event is parked.
+await client.createPersistentSubscriptionToStream(stream, "workers", lib.persistentSubscriptionToStreamSettingsFromDefaults({ startFrom: lib.START }));
+const worked = [];
+const consumers = [0, 1].map(() => client.subscribeToPersistentSubscriptionToStream(stream, "workers", { bufferSize: 2 }));
+await Promise.race([
+  Promise.all(consumers.map(async (sub) => {
+    for await (const resolved of sub) {
+      worked.push(resolved.event.data.n);
+      if (resolved.event.data.n === 2) await sub.nack(lib.PARK, "look into it", resolved);
+      else await sub.ack(resolved);
+      if (worked.length === 6) {
+        await new Promise((r) => setTimeout(r, 200));
+        for (const c of consumers) await c.unsubscribe();
+        return;
+      }
+    }
+  })),
+  new Promise((_, reject) => setTimeout(() => reject(new Error(`only ${worked} came`)), 10000)),
+]);
+assert.deepEqual(worked.sort(), [0, 1, 2, 3, 4, 5]);
+const info = await client.getPersistentSubscriptionToStreamInfo(stream, "workers");
+assert.equal(Number(info.stats?.parkedMessagesCount ?? info.stats?.parkedMessageCount), 1);
+console.log("worked");
 await client.dispose();
 console.log("DONE");
 process.exit(0);

@@ -10,7 +10,7 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-// ErrUnknown: a projection that the Runner does not have.
+// ErrUnknown says that the Runner does not have a projection of that name.
 var ErrUnknown = errors.New("no such projection")
 
 // Status says how far a projection has come.

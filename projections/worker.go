@@ -38,10 +38,8 @@ func (w *worker) run(ctx context.Context) error {
 			// The log ends before what has been folded, or its numbers have
 			// begun a new epoch: the rows tell of events that are not there.
 			why = fmt.Sprintf("its checkpoint is not in the log (%v)", err)
-		case err != nil:
-			return fmt.Errorf("projection %s version %d: %w", w.fold.Name(), w.fold.Version(), err)
-		case done == nil:
-			return nil
+		case err != nil || done == nil:
+			return w.named(err)
 		default:
 			why = "asked for"
 		}
@@ -49,13 +47,18 @@ func (w *worker) run(ctx context.Context) error {
 		if done != nil {
 			done <- err
 		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return fmt.Errorf("projection %s version %d: %w", w.fold.Name(), w.fold.Version(), err)
+		if err = stopped(ctx, err); err != nil || ctx.Err() != nil {
+			return w.named(err)
 		}
 	}
+}
+
+// named says whose error it is.
+func (w *worker) named(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("projection %s version %d: %w", w.fold.Name(), w.fold.Version(), err)
 }
 
 // drop forgets the rows and says so. The fold itself forgets at its next Open.
@@ -152,8 +155,8 @@ func (w *worker) open(ctx context.Context, why string) (eventlog.Position, error
 }
 
 func empty(s Snapshot) bool {
-	for range s.Scan(nil, nil, false) {
-		return false
+	for _, err := range s.Scan(nil, nil, false) {
+		return err != nil // the fold meets the error when it opens
 	}
 	return true
 }

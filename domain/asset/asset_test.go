@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,8 @@ func TestStructureRules(t *testing.T) {
 		{
 			name: "no cycle where a planned move ends it in time",
 			given: []eventlog.Event{
-				asset.Moved{Asset: "C2", Parent: "P", Effective: second(10)}, asset.Moved{Asset: "C2", Parent: "C1", Effective: second(20)},
+				asset.Moved{Asset: "C2", Parent: "P", Effective: second(10)},
+				asset.Moved{Asset: "C2", Parent: "C1", Effective: second(20)},
 				asset.Moved{Asset: "C1", Parent: "L1", Effective: second(18)},
 			},
 			when: asset.Move{Asset: "C1", Parent: "C2", Effective: second(15)},
@@ -304,7 +306,7 @@ func TestStructureRules(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			d := asset.Decider()
 			var s *asset.Structure
-			for _, e := range append(plant[:len(plant):len(plant)], c.given...) {
+			for _, e := range append(slices.Clip(plant), c.given...) {
 				s = d.Evolve(s, e)
 			}
 			got, err := d.Decide(s, asset.Ordered{Command: c.when, IfRevision: c.ifRevision, Nameplates: c.nameplates, Classes: classes})

@@ -3,6 +3,7 @@ package asset
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 
@@ -175,9 +176,7 @@ func (s *Service) readClasses(ctx context.Context) error {
 		}
 		if next == nil {
 			next = make(Classes, len(s.classes)+1)
-			for name, c := range s.classes {
-				next[name] = c
-			}
+			maps.Copy(next, s.classes)
 		}
 		var c Class
 		if old := next[rec.Stream.Entity()]; old != nil {

@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// ErrMoved: the entity has changed since the revision that the caller named.
-// A MovedError carries which one it is at.
+// ErrMoved says that the entity has changed since the revision that the caller
+// named. A MovedError carries which one it is at.
 var ErrMoved = errors.New("it has changed since that revision")
 
 // MovedError says where an entity really is; it is an ErrMoved.

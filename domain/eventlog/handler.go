@@ -199,18 +199,16 @@ func (r *run[S, C]) one(ctx context.Context, i int) error {
 	}
 	r.evolve()
 	facts, err := r.h.decider.Decide(r.e.state, r.items[i].Command)
-	if err != nil || len(facts) == 0 {
-		res := Result{Err: err}
-		if err == nil {
-			res.Done.Last, res.Done.Revision = r.e.last, r.e.at.Next()-1
-		}
-		r.result(i, res)
+	if err != nil {
+		return r.refuse(i, err)
+	}
+	if len(facts) == 0 {
+		r.result(i, Result{Done: Done{Appended: Appended{Last: r.e.last, Revision: r.e.at.Next() - 1}}})
 		return nil
 	}
 	events, size, err := r.prepare(call, facts)
 	if err != nil {
-		r.result(i, Result{Err: err})
-		return nil
+		return r.refuse(i, err)
 	}
 	if r.bytes+size > appendBytes && len(r.events) > 0 {
 		if err := r.flush(ctx); err != nil {
@@ -232,6 +230,12 @@ func (r *run[S, C]) result(i int, res Result) {
 	if len(r.spans) == 0 {
 		r.settled = i + 1
 	}
+}
+
+// refuse is the result of an item; it holds up none of the others.
+func (r *run[S, C]) refuse(i int, why error) error {
+	r.result(i, Result{Err: why})
+	return nil
 }
 
 func (r *run[S, C]) prepare(call Call, facts []Event) ([]NewEvent, int, error) {
@@ -269,8 +273,7 @@ func (r *run[S, C]) flush(ctx context.Context) error {
 	if errors.Is(err, ErrTooLarge) && len(r.spans) == 1 && !r.e.dirty {
 		i := r.spans[0].item
 		r.drop()
-		r.result(i, Result{Err: err})
-		return nil
+		return r.refuse(i, err)
 	}
 	if err != nil {
 		return err

@@ -22,7 +22,7 @@ import (
 	"github.com/twinlog/twinlog/projections"
 )
 
-// ErrUnreadable: Badger cannot open the directory. The log has everything that
+// ErrUnreadable says that Badger cannot open the directory. The log has everything that
 // was in it, so it may be deleted.
 var ErrUnreadable = errors.New("read-model store cannot be opened; delete the directory and it is rebuilt from the log")
 

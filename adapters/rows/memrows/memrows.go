@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 
@@ -74,11 +75,7 @@ func (s *Store) Commit(ctx context.Context, name string, version int, at eventlo
 // own makes the rows this table's alone.
 func (t *table) own() {
 	if t.shared {
-		rows := make(map[string][]byte, len(t.rows))
-		for k, v := range t.rows {
-			rows[k] = v
-		}
-		t.rows, t.shared = rows, false
+		t.rows, t.shared = maps.Clone(t.rows), false
 	}
 	t.sorted = nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -84,15 +85,17 @@ func understand(header []string, o Options) (columns, error) {
 			fault("%s %q: no such column, expected one of %s", option, name, strings.Join(c.names, ", "))
 		}
 	}
-	for name := range o.Map {
-		known("--map", name)
-	}
 	for _, name := range o.Skip {
 		known("--skip", name)
 	}
 	c.device = find(deviceNames)
 	if s, v := find(signalNames), find(valueNames); s >= 0 && v >= 0 {
 		c.signal, c.value, c.quality = s, v, find(qualityNames)
+	}
+	if c.signal < 0 { // the signals of long files are in their lines
+		for _, name := range slices.Sorted(maps.Keys(o.Map)) {
+			known("--map", name)
+		}
 	}
 	if o.Time != "" {
 		known("--time", o.Time)

@@ -67,9 +67,9 @@ func TestForms(t *testing.T) {
 			want: "2026-01-02T03:04:05Z A flow=1/Good\n2026-01-02T03:04:05Z B flow=true/Good\n",
 		},
 		{
-			name: "long, with qualities and a bad value that is missing", options: Options{Format: "csv", Device: "P"},
+			name: "long, with qualities, a bad value that is missing and a signal mapped", options: Options{Format: "csv", Device: "P", Map: map[string]string{"y": "z"}},
 			text: "timestamp;tag;value;quality;unit\n2026-01-02 03:04:05.25;x;1;192;bar\n2026-01-02 03:04:06;x;;0;bar\n2026-01-02 03:04:07;y;2;64;bar\n",
-			want: "2026-01-02T03:04:05.25Z P x=1/Good\n2026-01-02T03:04:06Z P x=null/Bad\n2026-01-02T03:04:07Z P y=2/Uncertain\n",
+			want: "2026-01-02T03:04:05.25Z P x=1/Good\n2026-01-02T03:04:06Z P x=null/Bad\n2026-01-02T03:04:07Z P z=2/Uncertain\n",
 		},
 		{
 			name: "NDJSON", options: Options{Format: "ndjson", Device: "P"},

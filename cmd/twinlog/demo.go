@@ -86,11 +86,15 @@ func (d demoCommand) Run(ctx context.Context, std streams) error {
 		return err
 	}
 	// The gateway reaches the server through a link that the plant's outage cuts.
-	link, err := station.NewLink("", srv.MQTTAddr())
+	broker := strings.TrimPrefix(srv.MQTTAddr(), "mqtt://") // an external one has a URL
+	if strings.Contains(broker, "://") {
+		return errors.Join(fmt.Errorf("--mqtt %q: the plant's machines speak without TLS, expected HOST:PORT or mqtt://HOST:PORT", broker), srv.Close())
+	}
+	link, err := station.NewLink("", broker)
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
-	plant := station.Config{Seed: d.Seed, MQTT: "mqtt://" + srv.MQTTAddr(), Uplinks: []*station.Link{link}, Log: c.Logger}
+	plant := station.Config{Seed: d.Seed, MQTT: "mqtt://" + broker, Uplinks: []*station.Link{link}, Log: c.Logger}
 	if !d.Calm {
 		plant.Failure, plant.Outage = station.Failure{}.Standard(), station.Outage{}.Standard()
 	}

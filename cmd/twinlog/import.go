@@ -24,8 +24,8 @@ type importCommand struct {
 // importFlags are common to both.
 type importFlags struct {
 	File     string `arg:"" type:"existingfile" help:"The file; its ending says what it is."`
-	Data     string `name:"data" placeholder:"DIR" help:"Data directory of a server that is not running (as serve's)."`
-	Server   string `name:"server" placeholder:"URL" help:"Import through a running server, such as http://127.0.0.1:8080."`
+	Data     string `name:"data" xor:"where" placeholder:"DIR" help:"Data directory of a server that is not running (as serve's)."`
+	Server   string `name:"server" xor:"where" placeholder:"URL" help:"Import through a running server, such as http://127.0.0.1:8080."`
 	Operator string `name:"operator" placeholder:"NAME" help:"Who imports. The name is stored encrypted."`
 	DryRun   bool   `name:"dry-run" help:"Read and report, store nothing."`
 	Rejects  string `name:"rejects" placeholder:"FILE" help:"Write what was refused to FILE, a JSON object a line."`
@@ -46,8 +46,8 @@ type importSamples struct {
 	TimeFormat string            `name:"time-format" placeholder:"LAYOUT" help:"Go layout of the times, e.g. '02/01/06 15:04' (the usual forms are known)."`
 	Zone       string            `name:"zone" placeholder:"ZONE" help:"IANA zone of times without one, e.g. Europe/Berlin (UTC)."`
 	Comma      bool              `name:"decimal-comma" help:"Read 1,5 as one and a half."`
-	Map        map[string]string `name:"map" placeholder:"COLUMN=SIGNAL" help:"Another name for a column's signal; may be repeated."`
-	Skip       []string          `name:"skip" placeholder:"COLUMN" help:"Columns to leave out."`
+	Map        map[string]string `name:"map" mapsep:"none" placeholder:"COLUMN=SIGNAL" help:"Another name for a column's signal; may be repeated."`
+	Skip       []string          `name:"skip" sep:"none" placeholder:"COLUMN" help:"A column to leave out; may be repeated."`
 	NoBind     bool              `name:"no-bind" help:"Do not make an asset imported/DEVICE whose tags show the signals."`
 }
 
@@ -84,7 +84,11 @@ func (f importFlags) run(ctx context.Context, std streams, what string, o import
 		return err
 	}
 	done, err := f.do(ctx, what, file, o, hooks)
-	if err := errors.Join(err, finish()); err != nil {
+	err = errors.Join(err, finish())
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return fmt.Errorf("%s: interrupted after %d rows; the same command goes on from there", o.Name, done.Rows)
+	}
+	if err != nil {
 		return err
 	}
 	verb := "stored"
@@ -92,7 +96,10 @@ func (f importFlags) run(ctx context.Context, std streams, what string, o import
 		verb = "would be stored"
 	}
 	fmt.Fprintf(std.out, "%s: %d rows, %d %s, %d known already, %d refused\n", o.Name, done.Rows, done.Stored, verb, done.Known, done.Faults)
-	if done.Faults > 0 {
+	switch {
+	case done.Faults > 0 && f.DryRun:
+		return fmt.Errorf("%s: %d rows would be refused", o.Name, done.Faults)
+	case done.Faults > 0:
 		return fmt.Errorf("%s: %d rows were refused, the others are in", o.Name, done.Faults)
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	_ "time/tzdata" // --zone works on machines without a zone database
 
 	"github.com/alecthomas/kong"
 )

@@ -179,7 +179,7 @@ func (s *streamsServer) answerBatch(ctx context.Context, b *batch) *streams.Batc
 		a, err = s.append(ctx, b.proposal)
 	}
 	if err != nil {
-		resp.Result = &streams.BatchAppendResp_Error{Error: batchError(b, err)}
+		resp.Result = &streams.BatchAppendResp_Error{Error: batchError(err)}
 		return resp
 	}
 	done := &streams.BatchAppendResp_Success{
@@ -200,7 +200,7 @@ func (s *streamsServer) answerBatch(ctx context.Context, b *batch) *streams.Batc
 
 // batchError carries exactly one detail: the field is one Any in the protocol
 // and a list only in the generated type.
-func batchError(b *batch, err error) *rpcstatus.Status {
+func batchError(err error) *rpcstatus.Status {
 	var detail proto.Message
 	st := &rpcstatus.Status{Code: int32(codes.Unknown), Message: err.Error()}
 	var c *conflict

@@ -52,7 +52,7 @@ func join(t *testing.T, c *esdb.Client, stream, group string) *esdb.PersistentSu
 }
 
 // next waits for one event, or says that none came.
-func next(t *testing.T, sub *esdb.PersistentSubscription, wait time.Duration) *esdb.ResolvedEvent {
+func next(t *testing.T, sub *esdb.PersistentSubscription) *esdb.ResolvedEvent {
 	t.Helper()
 	got := make(chan *esdb.ResolvedEvent, 1)
 	go func() {
@@ -65,19 +65,19 @@ func next(t *testing.T, sub *esdb.PersistentSubscription, wait time.Duration) *e
 	select {
 	case e := <-got:
 		return e
-	case <-time.After(wait):
+	case <-time.After(5 * time.Second):
 		return nil
 	}
 }
 
-func create(t *testing.T, c *esdb.Client, stream, group string, change func(*esdb.PersistentSubscriptionSettings)) {
+func create(t *testing.T, c *esdb.Client, change func(*esdb.PersistentSubscriptionSettings)) {
 	t.Helper()
 	s := esdb.SubscriptionSettingsDefault()
 	s.CheckpointLowerBound = 1
 	if change != nil {
 		change(&s)
 	}
-	err := c.CreatePersistentSubscription(t.Context(), stream, group, esdb.PersistentStreamSubscriptionOptions{Settings: &s, StartFrom: esdb.Start{}})
+	err := c.CreatePersistentSubscription(t.Context(), "order-1", "workers", esdb.PersistentStreamSubscriptionOptions{Settings: &s, StartFrom: esdb.Start{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +90,7 @@ func TestCompetingConsumers(t *testing.T) {
 	log := memlog.New("served", time.Now)
 	connection, stop := serveUntil(t, log)
 	c := dial(t, connection)
-	create(t, c, "order-1", "workers", nil)
+	create(t, c, nil)
 	seen := map[uint64]int{}
 	var mu sync.Mutex
 	work := func(c *esdb.Client, until int) (counts [2]int) {
@@ -154,7 +154,7 @@ func TestNack(t *testing.T) {
 	log := memlog.New("served", time.Now)
 	connection, stop := serveUntil(t, log)
 	c := dial(t, connection)
-	create(t, c, "order-1", "workers", func(s *esdb.PersistentSubscriptionSettings) { s.MaxRetryCount = 2 })
+	create(t, c, func(s *esdb.PersistentSubscriptionSettings) { s.MaxRetryCount = 2 })
 	for range 4 {
 		add(t, c, "order-1", esdb.Any{}, event("a"))
 	}
@@ -162,7 +162,7 @@ func TestNack(t *testing.T) {
 	actions := map[uint64]esdb.NackAction{0: esdb.NackActionSkip, 1: esdb.NackActionPark, 2: esdb.NackActionRetry}
 	var came []uint64
 	for len(came) < 6 {
-		e := next(t, sub, 5*time.Second)
+		e := next(t, sub)
 		if e == nil {
 			t.Fatalf("only %v came", came)
 		}
@@ -198,7 +198,7 @@ func TestNack(t *testing.T) {
 	}
 	came = nil
 	for len(came) < 2 {
-		e := next(t, sub, 5*time.Second)
+		e := next(t, sub)
 		if e == nil {
 			t.Fatalf("only %v came back", came)
 		}
@@ -221,11 +221,11 @@ func TestNack(t *testing.T) {
 func TestTimeout(t *testing.T) {
 	connection, _ := serveUntil(t, memlog.New("served", time.Now))
 	c := dial(t, connection)
-	create(t, c, "order-1", "workers", func(s *esdb.PersistentSubscriptionSettings) { s.MessageTimeout = 300 })
+	create(t, c, func(s *esdb.PersistentSubscriptionSettings) { s.MessageTimeout = 300 })
 	add(t, c, "order-1", esdb.Any{}, event("a"))
 	sub := join(t, c, "order-1", "workers")
-	first := next(t, sub, 5*time.Second)
-	second := next(t, sub, 5*time.Second)
+	first := next(t, sub)
+	second := next(t, sub)
 	if first == nil || second == nil || numbers(first) != numbers(second) {
 		t.Errorf("%v, then %v", first, second)
 	}
@@ -234,7 +234,7 @@ func TestTimeout(t *testing.T) {
 func TestGroupsAreManaged(t *testing.T) {
 	connection, _ := serveUntil(t, memlog.New("served", time.Now))
 	c := dial(t, connection)
-	create(t, c, "order-1", "workers", func(s *esdb.PersistentSubscriptionSettings) { s.MaxSubscriberCount = 1 })
+	create(t, c, func(s *esdb.PersistentSubscriptionSettings) { s.MaxSubscriberCount = 1 })
 	err := c.CreatePersistentSubscription(t.Context(), "order-1", "workers", esdb.PersistentStreamSubscriptionOptions{})
 	if code(err) != esdb.ErrorCodeResourceAlreadyExists {
 		t.Errorf("created twice: %v", err)
@@ -256,7 +256,7 @@ func TestGroupsAreManaged(t *testing.T) {
 	add(t, c, "order-1", esdb.Any{}, event("a"))
 	add(t, c, "bill-1", esdb.Any{}, event("b"))
 	sub := join(t, c, "$all", "bills")
-	if e := next(t, sub, 5*time.Second); e == nil || e.OriginalEvent().StreamID != "bill-1" {
+	if e := next(t, sub); e == nil || e.OriginalEvent().StreamID != "bill-1" {
 		t.Errorf("from $all came %v", e)
 	}
 	list, err := c.ListAllPersistentSubscriptions(t.Context(), esdb.ListPersistentSubscriptionsOptions{})
@@ -269,8 +269,8 @@ func TestGroupsAreManaged(t *testing.T) {
 	for ended := false; !ended; {
 		ended = one.Recv().SubscriptionDropped != nil
 	}
-	create(t, c, "order-1", "workers", nil) // it may be made again
-	if e := next(t, join(t, c, "order-1", "workers"), 5*time.Second); e == nil || numbers(e) != 0 {
+	create(t, c, nil) // it may be made again
+	if e := next(t, join(t, c, "order-1", "workers")); e == nil || numbers(e) != 0 {
 		t.Errorf("the new one begins with %v", e)
 	}
 }

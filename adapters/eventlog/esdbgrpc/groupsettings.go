@@ -56,7 +56,7 @@ func created(o *persistent.CreateReq_Options) (k groupKey, s settings, begin ori
 	case strategyRobin, strategySingle, strategyPinned:
 		s.Strategy = name
 	case "":
-		s.Strategy = []string{strategySingle, strategyRobin, strategyPinned}[o.GetSettings().GetNamedConsumerStrategy()%3]
+		s.Strategy = []string{strategySingle, strategyRobin, strategyPinned}[o.GetSettings().GetNamedConsumerStrategy()%3] //nolint:staticcheck // older clients
 	case "PinnedByCorrelation":
 		return k, s, begin, badRequest("consumer strategy %q, expected one of %s, %s, %s", name, strategyRobin, strategySingle, strategyPinned)
 	default:

@@ -142,6 +142,11 @@ func (s *Server) read(ctx context.Context, out *sender, src source, o *streams.R
 	return out.notFound(src.stream)
 }
 
+// possible reports whether a stream of this log may be called so.
+func possible(stream string) bool {
+	return !strings.HasPrefix(stream, "$") && eventlog.StreamID(stream).Check() == nil
+}
+
 func none(func(eventlog.Record, error) bool) {}
 
 // records are those of a read. $all is read from a position inclusively
@@ -157,8 +162,8 @@ func (s *Server) records(ctx context.Context, src source, dir eventlog.Direction
 		}
 		return s.allRecords(ctx, src, dir, f), nil
 	}
-	if strings.HasPrefix(src.stream, "$") || eventlog.StreamID(src.stream).Check() != nil {
-		return none, nil // no stream of this log is called so
+	if !possible(src.stream) {
+		return none, nil
 	}
 	from := src.from
 	switch {

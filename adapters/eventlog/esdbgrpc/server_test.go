@@ -90,9 +90,9 @@ func code(err error) esdb.ErrorCode {
 	return e.Code()
 }
 
-func wantConflict(t *testing.T, c *esdb.Client, stream string, expected esdb.ExpectedRevision, text string, events ...esdb.EventData) {
+func wantConflict(t *testing.T, c *esdb.Client, expected esdb.ExpectedRevision, text string, events ...esdb.EventData) {
 	t.Helper()
-	_, err := c.AppendToStream(t.Context(), stream, esdb.AppendToStreamOptions{ExpectedRevision: expected}, events...)
+	_, err := c.AppendToStream(t.Context(), "order-1", esdb.AppendToStreamOptions{ExpectedRevision: expected}, events...)
 	if code(err) != esdb.ErrorCodeWrongExpectedVersion || !strings.Contains(err.Error(), text) {
 		t.Errorf("%v, want a conflict with %s", err, text)
 	}
@@ -101,8 +101,8 @@ func wantConflict(t *testing.T, c *esdb.Client, stream string, expected esdb.Exp
 func TestExpectedRevisions(t *testing.T) {
 	_, c := begin(t)
 	a, b, d := event("order.placed"), event("order.paid"), event("order.sent")
-	wantConflict(t, c, "order-1", esdb.StreamExists{}, "expecting 'stream_exists' but got 'no_stream'", a)
-	wantConflict(t, c, "order-1", esdb.Revision(3), "expecting '3' but got 'no_stream'", a)
+	wantConflict(t, c, esdb.StreamExists{}, "expecting 'stream_exists' but got 'no_stream'", a)
+	wantConflict(t, c, esdb.Revision(3), "expecting '3' but got 'no_stream'", a)
 	first := add(t, c, "order-1", esdb.Any{}, a, b)
 	if first.NextExpectedVersion != 1 || first.CommitPosition != 2 {
 		t.Errorf("%+v", first)
@@ -114,9 +114,9 @@ func TestExpectedRevisions(t *testing.T) {
 	if again := add(t, c, "order-1", esdb.NoStream{}, a, b); *again != *first {
 		t.Errorf("again %+v, first %+v", again, first)
 	}
-	wantConflict(t, c, "order-1", esdb.Any{}, "expecting 'any' but got '1'", b, d) // half of it is there
-	wantConflict(t, c, "order-1", esdb.NoStream{}, "expecting 'no_stream' but got '1'", d)
-	wantConflict(t, c, "order-1", esdb.Revision(0), "expecting '0' but got '1'", d)
+	wantConflict(t, c, esdb.Any{}, "expecting 'any' but got '1'", b, d) // half of it is there
+	wantConflict(t, c, esdb.NoStream{}, "expecting 'no_stream' but got '1'", d)
+	wantConflict(t, c, esdb.Revision(0), "expecting '0' but got '1'", d)
 	if w := add(t, c, "order-1", esdb.StreamExists{}, d); w.NextExpectedVersion != 2 {
 		t.Errorf("%+v", w)
 	}

@@ -157,6 +157,6 @@ func (l *Log) refused(ctx context.Context, id eventlog.StreamID, expected eventl
 			return a, nil
 		}
 	}
-	return eventlog.Appended{}, fmt.Errorf("append to %s: %d of %d events are at revision %d (%v): %w",
-		id, n, len(events), next, e.Err(), eventlog.ErrConflict)
+	return eventlog.Appended{}, fmt.Errorf("append to %s: %d of %d events are at revision %d: %w: %w",
+		id, n, len(events), next, eventlog.ErrConflict, e)
 }

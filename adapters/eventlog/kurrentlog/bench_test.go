@@ -7,7 +7,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/twinlog/twinlog/adapters/eventlog/esdbgrpc"
 	"github.com/twinlog/twinlog/adapters/eventlog/memlog"
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
@@ -24,11 +23,11 @@ func BenchmarkAppend(b *testing.B) {
 	}{
 		{"badger", func(b *testing.B) eventlog.Log { return openBadger(b) }},
 		{"served badger", func(b *testing.B) eventlog.Log {
-			address, _ := serve(b, openBadger(b), "", esdbgrpc.Config{})
+			address, _ := serve(b, openBadger(b), "")
 			return open(b, address)
 		}},
 		{"served memory", func(b *testing.B) eventlog.Log {
-			address, _ := serve(b, memlog.New("served", time.Now), "", esdbgrpc.Config{})
+			address, _ := serve(b, memlog.New("served", time.Now), "")
 			return open(b, address)
 		}},
 	}
@@ -83,7 +82,7 @@ func BenchmarkReadAll(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	address, _ := serve(b, served, "", esdbgrpc.Config{})
+	address, _ := serve(b, served, "")
 	for name, l := range map[string]eventlog.Log{"badger": served, "served badger": open(b, address)} {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {

@@ -30,12 +30,12 @@ func listen(t testing.TB, at string) net.Listener {
 }
 
 // serve serves a log on a real socket until stop is called, or the test ends.
-func serve(t testing.TB, log eventlog.Log, at string, cfg esdbgrpc.Config) (address string, stop func()) {
+func serve(t testing.TB, log eventlog.Log, at string) (address string, stop func()) {
 	t.Helper()
 	on := listen(t, at)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- esdbgrpc.New(log, cfg).Serve(ctx, on) }()
+	go func() { done <- esdbgrpc.New(log, esdbgrpc.Config{}).Serve(ctx, on) }()
 	stopped := false
 	stop = func() {
 		if stopped {
@@ -68,7 +68,7 @@ func open(t testing.TB, address string, change ...func(*kurrentlog.Config)) *kur
 
 func TestConformanceOnMemory(t *testing.T) {
 	eventlogtest.Run(t, func(t *testing.T) eventlog.Log {
-		address, _ := serve(t, memlog.New("served", time.Now), "", esdbgrpc.Config{})
+		address, _ := serve(t, memlog.New("served", time.Now), "")
 		return open(t, address)
 	})
 }
@@ -88,7 +88,7 @@ func openBadger(t testing.TB) eventlog.Log {
 
 func TestConformanceOnBadger(t *testing.T) {
 	eventlogtest.Run(t, func(t *testing.T) eventlog.Log {
-		address, _ := serve(t, openBadger(t), "", esdbgrpc.Config{})
+		address, _ := serve(t, openBadger(t), "")
 		return open(t, address)
 	})
 }
@@ -108,7 +108,7 @@ func TestConformanceOnCluster(t *testing.T) {
 
 func TestModel(t *testing.T) {
 	eventlogtest.RunModel(t, budget.For(t)/4, func() (eventlogtest.Store, error) {
-		address, stop := serve(t, memlog.New("served", time.Now), "", esdbgrpc.Config{})
+		address, stop := serve(t, memlog.New("served", time.Now), "")
 		l := open(t, address)
 		return eventlogtest.Store{
 			Log: l,

@@ -19,7 +19,6 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
 
-	"github.com/twinlog/twinlog/adapters/eventlog/esdbgrpc"
 	"github.com/twinlog/twinlog/adapters/eventlog/kurrentlog"
 	"github.com/twinlog/twinlog/adapters/eventlog/memlog"
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -68,7 +67,7 @@ func TestServerDown(t *testing.T) {
 		t.Errorf("20 callers with 300 ms took %v", d)
 	}
 	// The client is dead for good by now; the log is not.
-	serve(t, memlog.New("served", time.Now), address, esdbgrpc.Config{})
+	serve(t, memlog.New("served", time.Now), address)
 	if _, err := l.Append(t.Context(), "asset-1", eventlog.NoStream, fact(0)); err != nil {
 		t.Errorf("after the server came: %v", err)
 	}
@@ -94,7 +93,7 @@ func TestPatience(t *testing.T) {
 func TestRestarts(t *testing.T) {
 	const kills = 10
 	served := memlog.New("served", time.Now)
-	address, stop := serve(t, served, "", esdbgrpc.Config{})
+	address, stop := serve(t, served, "")
 	l := open(t, address)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
@@ -125,7 +124,7 @@ func TestRestarts(t *testing.T) {
 		for range kills {
 			time.Sleep(50 * time.Millisecond)
 			stop()
-			_, stop = serve(t, served, address, esdbgrpc.Config{})
+			_, stop = serve(t, served, address)
 			killed.Add(1)
 		}
 	}()
@@ -200,7 +199,7 @@ func notFound(name string) *streams.ReadResp {
 // off once when another node names it.
 func TestNotLeader(t *testing.T) {
 	served := memlog.New("served", time.Now)
-	leader, _ := serve(t, served, "", esdbgrpc.Config{})
+	leader, _ := serve(t, served, "")
 	host, port, _ := net.SplitHostPort(leader)
 	var asked atomic.Bool
 	refuse := func(ctx context.Context, trailer func(metadata.MD)) error {

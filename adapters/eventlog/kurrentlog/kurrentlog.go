@@ -205,7 +205,7 @@ func (l *Log) Head(ctx context.Context) (eventlog.Position, time.Time, error) {
 // end returns the server's last position, whoever's event that is.
 func (l *Log) end(ctx context.Context) (eventlog.Position, error) {
 	var head eventlog.Position
-	_, err := l.read(ctx, readRequest{all: true, dir: eventlog.Backwards, count: 1}, func(e *esdb.RecordedEvent) (bool, error) {
+	err := l.read(ctx, readRequest{all: true, dir: eventlog.Backwards, count: 1}, func(e *esdb.RecordedEvent) (bool, error) {
 		var err error
 		head, err = l.position(e.Position.Commit)
 		return true, err

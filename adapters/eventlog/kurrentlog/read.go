@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/EventStore/EventStore-Client-Go/v4/esdb"
@@ -30,23 +31,23 @@ type readRequest struct {
 // readAhead is how many events wait between the connection and the reader.
 const readAhead = 256
 
-// read gives each event to visit until that has enough, and says whether it had.
-func (l *Log) read(ctx context.Context, q readRequest, visit func(*esdb.RecordedEvent) (enough bool, err error)) (bool, error) {
+// read gives each event to visit until that has enough.
+func (l *Log) read(ctx context.Context, q readRequest, visit func(*esdb.RecordedEvent) (enough bool, err error)) error {
 	until := time.Now().Add(l.cfg.Patience)
 	for pause := firstPause; ; pause = min(2*pause, maxPause) {
 		before := q
-		enough, err := l.readOnce(ctx, &q, visit)
+		err := l.readOnce(ctx, &q, visit)
 		if !gone(err) || ctx.Err() != nil {
-			return enough, notAfter(ctx, err)
+			return notAfter(ctx, err)
 		}
 		if q != before { // it has got further: the server is there
 			until, pause = time.Now().Add(l.cfg.Patience), firstPause
 		}
 		if time.Now().After(until) {
-			return false, err
+			return err
 		}
 		if err := l.link.sleep(ctx, pause); err != nil {
-			return false, err
+			return err
 		}
 	}
 }
@@ -56,14 +57,14 @@ type received struct {
 	err   error
 }
 
-func (l *Log) readOnce(ctx context.Context, q *readRequest, visit func(*esdb.RecordedEvent) (bool, error)) (bool, error) {
+func (l *Log) readOnce(ctx context.Context, q *readRequest, visit func(*esdb.RecordedEvent) (bool, error)) error {
 	inner, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := once(ctx, l.link, func(_ context.Context, c *esdb.Client) (*esdb.ReadStream, error) {
 		return q.open(toLeader(inner), c)
 	})
 	if err != nil {
-		return false, err
+		return err
 	}
 	events := make(chan received, readAhead)
 	go pump(inner, stream, events)
@@ -72,13 +73,13 @@ func (l *Log) readOnce(ctx context.Context, q *readRequest, visit func(*esdb.Rec
 		select {
 		case r = <-events:
 		case <-ctx.Done():
-			return false, ctx.Err()
+			return ctx.Err()
 		}
 		switch {
 		case errors.Is(r.err, io.EOF), notFound(r.err):
-			return false, nil
+			return nil
 		case r.err != nil:
-			return false, r.err
+			return r.err
 		}
 		if q.skip(r.event) {
 			continue
@@ -86,7 +87,7 @@ func (l *Log) readOnce(ctx context.Context, q *readRequest, visit func(*esdb.Rec
 		q.advance(r.event)
 		enough, err := visit(r.event)
 		if enough || err != nil || q.count == 0 {
-			return enough, err
+			return err
 		}
 	}
 }
@@ -201,13 +202,10 @@ func (l *Log) record(e *esdb.RecordedEvent) (eventlog.Record, bool, error) {
 
 // recordedIn returns what the envelope says, or else the server's own time.
 func recordedIn(envelope []byte, created time.Time) time.Time {
-	const member = `"rec":"`
-	if i := bytes.Index(envelope, []byte(member)); i >= 0 {
-		text := envelope[i+len(member):]
-		if n := bytes.IndexByte(text, '"'); n >= 0 {
-			if t, err := time.Parse(time.RFC3339Nano, string(text[:n])); err == nil {
-				return t.UTC()
-			}
+	if _, rest, ok := bytes.Cut(envelope, []byte(`"rec":"`)); ok {
+		text, _, _ := bytes.Cut(rest, []byte{'"'})
+		if t, err := time.Parse(time.RFC3339Nano, string(text)); err == nil {
+			return t.UTC()
 		}
 	}
 	return created.UTC()
@@ -248,7 +246,7 @@ func (l *Log) readStream(ctx context.Context, id eventlog.StreamID, from eventlo
 		if id.Check() != nil {
 			return
 		}
-		if _, err := l.read(ctx, q, func(e *esdb.RecordedEvent) (bool, error) {
+		if err := l.read(ctx, q, func(e *esdb.RecordedEvent) (bool, error) {
 			r, ok, err := l.record(e)
 			return err == nil && ok && !yield(r, nil), err
 		}); err != nil {
@@ -264,7 +262,7 @@ func (l *Log) ReadAll(ctx context.Context, after eventlog.Position, dir eventlog
 		q := readRequest{all: true, dir: dir, count: math.MaxUint64}
 		end, err := l.allFrom(ctx, &q, after)
 		if err == nil && q.count > 0 {
-			_, err = l.read(ctx, q, func(e *esdb.RecordedEvent) (bool, error) {
+			err = l.read(ctx, q, func(e *esdb.RecordedEvent) (bool, error) {
 				r, ok, err := l.record(e)
 				switch {
 				case err != nil:
@@ -350,5 +348,5 @@ func (l *Log) extendMarks(ctx context.Context) ([]eventlog.Mark, eventlog.Positi
 			l.marks = append(l.marks, l.marked)
 		}
 	}
-	return l.marks[:len(l.marks):len(l.marks)], l.marked.Position, nil
+	return slices.Clip(l.marks), l.marked.Position, nil
 }

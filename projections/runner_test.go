@@ -128,7 +128,7 @@ func waitFor(t *testing.T, r *projections.Runner, pos eventlog.Position) {
 
 func TestRebuildEqualsLive(t *testing.T) {
 	log := newLog()
-	fill(t, log, 100_000)
+	fill(t, log, projectionstest.Events())
 	for name, store := range map[string]func(testing.TB) projections.Store{"mem": memStore, "badger": badgerStore} {
 		t.Run(name, func(t *testing.T) {
 			projectionstest.RebuildEqualsLive(t, projectionstest.Setup{

@@ -200,7 +200,8 @@ func (r *run[S, C]) one(ctx context.Context, i int) error {
 	r.evolve()
 	facts, err := r.h.decider.Decide(r.e.state, r.items[i].Command)
 	if err != nil {
-		return r.refuse(i, err)
+		r.result(i, Result{Err: err})
+		return nil //nolint:nilerr // one item's refusal holds up none of the others
 	}
 	if len(facts) == 0 {
 		r.result(i, Result{Done: Done{Appended: Appended{Last: r.e.last, Revision: r.e.at.Next() - 1}}})
@@ -208,7 +209,8 @@ func (r *run[S, C]) one(ctx context.Context, i int) error {
 	}
 	events, size, err := r.prepare(call, facts)
 	if err != nil {
-		return r.refuse(i, err)
+		r.result(i, Result{Err: err})
+		return nil //nolint:nilerr // one item's refusal holds up none of the others
 	}
 	if r.bytes+size > appendBytes && len(r.events) > 0 {
 		if err := r.flush(ctx); err != nil {
@@ -230,12 +232,6 @@ func (r *run[S, C]) result(i int, res Result) {
 	if len(r.spans) == 0 {
 		r.settled = i + 1
 	}
-}
-
-// refuse is the result of an item; it holds up none of the others.
-func (r *run[S, C]) refuse(i int, why error) error {
-	r.result(i, Result{Err: why})
-	return nil
 }
 
 func (r *run[S, C]) prepare(call Call, facts []Event) ([]NewEvent, int, error) {
@@ -273,7 +269,8 @@ func (r *run[S, C]) flush(ctx context.Context) error {
 	if errors.Is(err, ErrTooLarge) && len(r.spans) == 1 && !r.e.dirty {
 		i := r.spans[0].item
 		r.drop()
-		return r.refuse(i, err)
+		r.result(i, Result{Err: err})
+		return nil
 	}
 	if err != nil {
 		return err

@@ -220,7 +220,7 @@ func TestReads(t *testing.T) {
 }
 
 func TestRebuildEqualsLive(t *testing.T) {
-	log, _ := trail(t, 100_000, false, budget.Seed(t))
+	log, _ := trail(t, projectionstest.Events(), false, budget.Seed(t))
 	n := 0
 	projectionstest.RebuildEqualsLive(t, projectionstest.Setup{
 		Fold: func() projections.Fold { return audit.New(nil) },

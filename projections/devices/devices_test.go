@@ -180,7 +180,7 @@ func life(t testing.TB, events int, seed uint64) *plant {
 }
 
 func TestRebuildEqualsLive(t *testing.T) {
-	w := life(t, 100_000, budget.Seed(t))
+	w := life(t, projectionstest.Events(), budget.Seed(t))
 	var stores []projections.Store
 	projectionstest.RebuildEqualsLive(t, projectionstest.Setup{
 		Fold: func() projections.Fold { return devices.New(nil) },

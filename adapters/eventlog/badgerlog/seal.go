@@ -25,8 +25,12 @@ const (
 	// sealTxnBytes and sealTxnKeys keep the committer's wait for our syncs short.
 	sealTxnBytes = 256 << 10
 	sealTxnKeys  = 2000
+	sealEvery    = time.Second
 	// collectBytes of deleted blocks are worth a look at the value files.
 	collectBytes = 128 << 20
+	// collectAgain: and again after so many, if nothing came of it because
+	// tables with the deletions have not been merged.
+	collectAgain = 16 << 20
 )
 
 // Seal seals all windows that are closed, but never the newest commit. It is
@@ -59,6 +63,7 @@ func (l *Log) sealAll() {
 	for {
 		select {
 		case <-l.toSeal:
+		case <-time.After(sealEvery): // a window that was the log's end may no longer be
 		case <-l.stop:
 			return
 		}
@@ -150,7 +155,7 @@ func (l *Log) sealNext(ctx context.Context, pace *pacer) (done bool, err error) 
 		return false, err
 	}
 	if l.stale > collectBytes {
-		l.stale = 0
+		l.stale = collectBytes - collectAgain
 		err = l.collect(ctx, pace)
 	}
 	return false, err

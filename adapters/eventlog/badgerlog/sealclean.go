@@ -89,12 +89,12 @@ func (l *Log) collect(ctx context.Context, pace *pacer) error {
 		return err
 	}
 	for {
-		if err := l.db.RunValueLogGC(0.5); err != nil {
-			if errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
-				return nil
-			}
+		if err := l.db.RunValueLogGC(0.5); errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
+			return nil
+		} else if err != nil {
 			return err
 		}
+		l.stale = 0
 		if err := ctx.Err(); err != nil {
 			return err
 		}

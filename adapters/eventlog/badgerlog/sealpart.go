@@ -163,6 +163,8 @@ type partMaker struct {
 	steps  []int64
 	counts []int64
 	texts  [][]byte
+
+	scratch []byte // for the comparison
 }
 
 // verbatim makes a part of rows as they are.

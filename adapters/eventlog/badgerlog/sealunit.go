@@ -315,7 +315,7 @@ func (v *view) slice(u *sealedUnit, from, to int) (*part, error) {
 	p.rows, p.times = make([]row, 0, to-from), make([]time.Time, 0, to-from)
 	texts := map[[2]int]uint32{}
 	commit := u.commitOf(from)
-	var buf []byte
+	buf := v.scratch[:0]
 	size := 0
 	for i := from; i < to; i++ {
 		for int64(u.offset[i]) > u.commitLast[commit] {
@@ -335,7 +335,7 @@ func (v *view) slice(u *sealedUnit, from, to int) (*part, error) {
 			p.envelopes = append(p.envelopes, u.envelopes[text[1]].Append(nil, u.commits[commit].stamp))
 		}
 		rev := u.firstRev[s] + eventlog.Revision(u.rev[i])
-		if cap(buf)-len(buf) < size+size/4 || buf == nil {
+		if cap(buf)-len(buf) < size+size/4+1 {
 			buf = make([]byte, 0, min(64<<10, (to-i)*max(2*size, 512)))
 		}
 		start := len(buf)

@@ -129,7 +129,10 @@ func (w *sealWriter) flush() error {
 func (w *toBeSealed) compare(ctx context.Context, pace *pacer) ([]int32, error) {
 	v := w.l.ownView()
 	defer v.close()
-	v.quiet = true
+	if w.maker.scratch == nil {
+		w.maker.scratch = make([]byte, 512<<10)
+	}
+	v.quiet, v.scratch = true, w.maker.scratch
 	u, err := v.loadUnit(w.into)
 	if err != nil {
 		return nil, err

@@ -21,6 +21,7 @@ type view struct {
 
 	sealed     eventlog.Position // up to here telemetry is sealed
 	quiet      bool              // what is read is not counted
+	scratch    []byte            // if any, sealed rows are made here and live until the next slice
 	seals      *badger.Iterator
 	seal       seal // the last one read
 	sealedUnit *sealedUnit

@@ -45,7 +45,7 @@ func TestConformanceSealed(t *testing.T) {
 
 func TestModelSealed(t *testing.T) {
 	n := 0
-	eventlogtest.RunModel(t, budget.For(t)/4, func() (eventlogtest.Store, error) {
+	eventlogtest.RunModel(t, budget.For(t)/8, func() (eventlogtest.Store, error) {
 		dir, err := os.MkdirTemp(t.TempDir(), "log")
 		if err != nil {
 			return eventlogtest.Store{}, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/vektah/gqlparser/v2"
 	"github.com/vektah/gqlparser/v2/ast"
+	"github.com/vektah/gqlparser/v2/validator/rules"
 )
 
 // block is a fenced block of a page.
@@ -89,7 +90,7 @@ func TestReadmeQueries(t *testing.T) {
 			continue
 		}
 		queries++
-		document, faults := gqlparser.LoadQuery(schema, b.text)
+		document, faults := gqlparser.LoadQueryWithRules(schema, b.text, rules.NewDefaultRules())
 		if faults != nil {
 			t.Errorf("%s%v", b.text, faults)
 			continue

@@ -33,8 +33,7 @@ func csvNodes(r io.Reader, o Options, t *teller) ([]node, error) {
 		if errors.Is(err, io.EOF) {
 			return nodes, nil
 		}
-		var bad *csv.ParseError
-		if errors.As(err, &bad) {
+		if bad, ok := errors.AsType[*csv.ParseError](err); ok {
 			t.now.Rows++
 			t.fault(Fault{Line: bad.StartLine, Given: shortened(strings.Join(cells, string(in.Comma))), Expected: fmt.Sprintf("%d columns of CSV (%v)", len(c.names), bad.Err)})
 			continue

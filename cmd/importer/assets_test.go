@@ -121,8 +121,12 @@ func TestAssetFaults(t *testing.T) {
 		{
 			"csv", "csv", "path,level\nacme,ENTERPRISE\nacme/x/y,SITE\n,SITE\nacme/b,PLANET\nacme/c,SITE,1\nacme/d,ENTERPRISE\nacme/e,SITE\n\"acme/f,SITE\n", 2,
 			[]Fault{
-				{4, "path", "", "from the enterprise down"}, {6, "", "acme/c,SITE,1", "2 columns"}, {9, "", "", "columns of CSV"},
-				{3, "path", "acme/x/y", "a parent that is there, or earlier in the file: acme/x"}, {5, "", "acme/b", "PLANET"}, {7, "", "acme/d", "ENTERPRISE"},
+				{4, "path", "", "from the enterprise down"},
+				{6, "", "acme/c,SITE,1", "2 columns"},
+				{9, "", "", "columns of CSV"},
+				{3, "path", "acme/x/y", "a parent that is there, or earlier in the file: acme/x"},
+				{5, "", "acme/b", "PLANET"},
+				{7, "", "acme/d", "ENTERPRISE"},
 			},
 		},
 		{

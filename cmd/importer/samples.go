@@ -79,12 +79,12 @@ const batchBytes = eventlog.MaxAppendBytes * 3 / 4
 const envelopeBytes = 512
 
 func (im *samples) add(ctx context.Context, r row) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
 	if unfit := im.unfit(&r); unfit != nil {
 		im.teller.fault(*unfit)
-		return nil
+		return nil //nolint:nilerr // the row is refused, and the rest is imported
 	}
 	r.order()
 	s, ok := im.devices[r.device]
@@ -110,10 +110,6 @@ func (im *samples) add(ctx context.Context, r row) error {
 	stored := telemetry.Row{
 		Device: r.device, DeviceType: im.options.DeviceType, MsgID: id.String(), SourceTime: r.at,
 		Basis: telemetry.FromSourceTS, EdgeLatency: telemetry.NoLatency, Samples: r.samples,
-	}
-	if bad := stored.Check(); bad != nil {
-		im.teller.fault(Fault{Line: r.line, Given: r.device, Expected: bad.Error()})
-		return nil
 	}
 	data := stored.AppendBinary(nil)
 	if len(data)+envelopeBytes > batchBytes {
@@ -142,6 +138,9 @@ const maxName = 200
 func (im *samples) unfit(r *row) *Fault {
 	if err := stream(r.device).Check(); err != nil {
 		return &Fault{Line: r.line, Column: "device", Given: shortened(r.device), Expected: "a shorter name: " + err.Error()}
+	}
+	if err := telemetry.CheckSignals(r.samples); err != nil {
+		return &Fault{Line: r.line, Given: r.device, Expected: "each signal once: " + err.Error()}
 	}
 	for _, s := range r.samples {
 		if s.Signal == "" || len(s.Signal) > maxName {

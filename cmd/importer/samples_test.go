@@ -141,8 +141,13 @@ func TestFaults(t *testing.T) {
 			name: "cells", options: Options{Format: "csv"}, stored: 2,
 			text: "time;a;b\n2026-01-01 00:00:00;1;2\nyesterday;1;2\n2026-01-01 00:00:01;1,5;2\n2026-01-01 00:00:02;;\n2026-01-01 00:00:03;1\n2026-01-01 00:00:04;1e999;1\n0001-01-01T00:00:00Z;1;1\n2026-01-01 00:00:05;\xff;1\n2026-01-01 00:00:06;1;\n",
 			want: []Fault{
-				{3, "time", "yesterday", "RFC 3339"}, {4, "a", "1,5", "--decimal-comma"}, {5, "", "2026-01-01 00:00:02;;", "at least one value"},
-				{6, "", "2026-01-01 00:00:03;1", "3 columns"}, {7, "a", "1e999", "number"}, {8, "time", "0001-01-01T00:00:00Z", "a year from 1700"}, {9, "a", "\xff", "UTF-8"},
+				{3, "time", "yesterday", "RFC 3339"},
+				{4, "a", "1,5", "--decimal-comma"},
+				{5, "", "2026-01-01 00:00:02;;", "at least one value"},
+				{6, "", "2026-01-01 00:00:03;1", "3 columns"},
+				{7, "a", "1e999", "number"},
+				{8, "time", "0001-01-01T00:00:00Z", "a year from 1700"},
+				{9, "a", "\xff", "UTF-8"},
 			},
 		},
 		{
@@ -161,10 +166,21 @@ func TestFaults(t *testing.T) {
 				`{"time":1767323045,"a":[1]}` + "\n" + `{"time":1767323045,"a":{"v":1,"q":"good"}}` + "\n" + `{"time":1767323045,"a":1,"a":2}` + "\n" +
 				`{"time":1767323045,"ts":1767323046,"a":1}` + "\n" + `{"time":1767323045,"a":"` + long + "\"}\n" + `{"time":1767323045,"a":2}`,
 			want: []Fault{
-				{2, "", `{"time":1767323045,`, "a JSON object"}, {3, "", "[1]", "a JSON object"}, {4, "time", "", "RFC 3339"}, {5, "", `{"time":1767323045}`, "at least one value"},
-				{6, "a", "[1]", "one value"}, {7, "a", `{"v":1,"q":"good"}`, "OPC DA"}, {8, "", `{"time":1767323045,"a":1,"a":2}`, "twice"},
-				{9, "ts", "1767323046", "not time as well"}, {10, "", "", "at most 1048576 bytes"},
+				{2, "", `{"time":1767323045,`, "a JSON object"},
+				{3, "", "[1]", "a JSON object"},
+				{4, "time", "", "RFC 3339"},
+				{5, "", `{"time":1767323045}`, "at least one value"},
+				{6, "a", "[1]", "one value"},
+				{7, "a", `{"v":1,"q":"good"}`, "OPC DA"},
+				{8, "", `{"time":1767323045,"a":1,"a":2}`, "twice"},
+				{9, "ts", "1767323046", "not time as well"},
+				{10, "", "", "at most 1048576 bytes"},
 			},
+		},
+		{
+			name: "two members that are one signal", options: Options{Format: "ndjson", Map: map[string]string{"b": "a"}}, stored: 0,
+			text: `{"time":1767323045,"a":1,"b":2}`,
+			want: []Fault{{1, "", "P", "each signal once"}},
 		},
 		{
 			name: "names that nothing can be called", options: Options{Format: "ndjson"}, stored: 0,

@@ -192,6 +192,7 @@ func (k kept) whole(t *testing.T) {
 // answer, a browser's client sees it live, Ctrl-C ends it, and a second start
 // goes on.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	d := startDemo(t, dir)
 	if d.after > 5*time.Second {
@@ -333,6 +334,7 @@ func (d *demo) watch(t *testing.T) {
 // values are shown as stale and those of other machines are not; afterwards
 // everything arrives, late and in order.
 func TestDemoOutage(t *testing.T) {
+	t.Parallel() // it mostly waits
 	cut := min(max(3*budget.For(t), 12*time.Second), time.Minute)
 	d := startDemo(t, t.TempDir(), "--calm", "--outage-after", "4s", "--outage-lasts", cut.String())
 	const cell = "acme/riverside/waterworks/line-1/lifting-cell/"

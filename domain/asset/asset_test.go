@@ -18,8 +18,6 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-func isConflict(err error) bool { return errors.Is(err, eventlog.ErrConflict) }
-
 func site(id, name, parent string, level asset.Level, at int) asset.Registered {
 	return asset.Registered{Asset: id, Name: name, Parent: parent, Level: level, Effective: second(at)}
 }

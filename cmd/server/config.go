@@ -14,13 +14,14 @@ import (
 // Config is everything a server can be told. The zero value of a field means
 // the default that its comment names.
 type Config struct {
-	HTTP     string // address of GraphQL, the console and metrics; 127.0.0.1:8080
-	MQTT     string // address of the embedded broker, 127.0.0.1:1883; or the URL of an external one, mqtt://host:1883
-	Data     string // data directory; must be given
-	Log      string // log backend; "badger", the embedded one
-	Operator string // who acts where a request names nobody; nobody
-	Insecure bool   // accept addresses beyond this machine although nobody is authenticated yet
-	Logger   *slog.Logger
+	HTTP      string // address of GraphQL, the console and metrics; 127.0.0.1:8080
+	MQTT      string // address of the embedded broker, 127.0.0.1:1883; or the URL of an external one, mqtt://host:1883
+	Data      string // data directory; must be given
+	LogListen string // address at which the log is served over the EventStoreDB protocol; nowhere
+	Log       string // log backend; "badger", the embedded one
+	Operator  string // who acts where a request names nobody; nobody
+	Insecure  bool   // accept addresses beyond this machine although nobody is authenticated yet
+	Logger    *slog.Logger
 }
 
 // The defaults.
@@ -62,6 +63,9 @@ func (c Config) Validate() error {
 	fault("http", CheckListen(c.HTTP, c.Insecure))
 	fault("mqtt", CheckMQTT(c.MQTT, c.Insecure))
 	fault("log", CheckLog(c.Log))
+	if c.LogListen != "" {
+		fault("log_listen", CheckListen(c.LogListen, c.Insecure))
+	}
 	if c.Data == "" {
 		fault("data", errors.New("empty, expected a directory"))
 	}

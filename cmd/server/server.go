@@ -18,6 +18,7 @@ import (
 
 	"github.com/twinlog/twinlog/adapters/broker"
 	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
+	"github.com/twinlog/twinlog/adapters/eventlog/esdbgrpc"
 	"github.com/twinlog/twinlog/adapters/identity/local"
 	"github.com/twinlog/twinlog/adapters/rows/badgerrows"
 	"github.com/twinlog/twinlog/adapters/uplink/mqttlink"
@@ -44,6 +45,7 @@ type Server struct {
 	people     *local.People
 	http       *http.Server
 	listener   net.Listener
+	served     net.Listener // where the log is served; nil: nowhere
 	requests   requests
 	stopped    atomic.Pointer[error] // why the log takes nothing any more
 }
@@ -110,6 +112,11 @@ func (s *Server) listen(ctx context.Context) (err error) {
 		BaseContext: func(net.Listener) context.Context { return s.requests.ctx },
 		ErrorLog:    slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
+	if s.config.LogListen != "" {
+		if s.served, err = lc.Listen(ctx, "tcp", s.config.LogListen); err != nil {
+			return fmt.Errorf("log-listen: %w (another address: --log-listen ADDR)", err)
+		}
+	}
 	return s.openMQTT(ctx)
 }
 
@@ -146,6 +153,9 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopTaking()
 	work.start("projections", func() error { return s.runner.Run(folding) })
 	work.start("mqtt", func() error { return s.take(taking) })
+	if s.served != nil {
+		work.start("log-listen", func() error { return esdbgrpc.New(s.log, esdbgrpc.Config{}).Serve(taking, s.served) })
+	}
 	work.start("http", func() error { return s.http.Serve(s.listener) })
 	select {
 	case <-ctx.Done():
@@ -167,8 +177,11 @@ func (s *Server) Close() error {
 	if s.requests.end != nil {
 		s.requests.end()
 	}
-	if s.listener != nil {
-		if err := s.listener.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+	for _, l := range []net.Listener{s.listener, s.served} {
+		if l == nil {
+			continue
+		}
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
 			errs = append(errs, err)
 		}
 	}

@@ -21,16 +21,19 @@ func readConfig(path string) (server.Config, error) {
 
 func parseConfig(path string, text []byte) (server.Config, error) {
 	file, root := conf.Parse(path, text)
-	f := root.Fields("data", "http", "insecure", "log", "mqtt", "operator")
+	f := root.Fields("data", "http", "insecure", "log", "log_listen", "mqtt", "operator")
 	c := server.Config{
 		Data: f.At("data").Text(), HTTP: f.At("http").Text(), MQTT: f.At("mqtt").Text(),
-		Log: f.At("log").Text(), Operator: f.At("operator").Text(), Insecure: f.At("insecure").Bool(false),
+		Log: f.At("log").Text(), LogListen: f.At("log_listen").Text(), Operator: f.At("operator").Text(), Insecure: f.At("insecure").Bool(false),
 	}
 	if c.HTTP != "" {
 		f.At("http").Check(server.CheckListen(c.HTTP, c.Insecure))
 	}
 	if c.MQTT != "" {
 		f.At("mqtt").Check(server.CheckMQTT(c.MQTT, c.Insecure))
+	}
+	if c.LogListen != "" {
+		f.At("log_listen").Check(server.CheckListen(c.LogListen, c.Insecure))
 	}
 	if c.Log != "" {
 		f.At("log").Check(server.CheckLog(c.Log))

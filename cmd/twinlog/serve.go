@@ -11,18 +11,19 @@ import (
 // listenFlags are what serve and demo have in common. An empty flag leaves the
 // file's value, or the default, as it is.
 type listenFlags struct {
-	HTTP     string `name:"http" placeholder:"ADDR" help:"Address of GraphQL, the console and metrics (127.0.0.1:8080)."`
-	MQTT     string `name:"mqtt" placeholder:"ADDR" help:"Address of the embedded MQTT broker (127.0.0.1:1883), or mqtt://HOST:PORT of an external one."`
-	Data     string `name:"data" placeholder:"DIR" help:"Data directory (a folder under the user's data home). Back up its log/ and keys/; views/ can be deleted."`
-	Operator string `name:"operator" placeholder:"NAME" help:"Who acts where a request has no X-Twinlog-Operator header. The name is stored encrypted."`
-	Insecure bool   `name:"insecure" help:"Listen beyond this machine although requests are not authenticated yet."`
-	LogLevel string `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"How much to log to standard error: debug, info, warn, error."`
+	HTTP      string `name:"http" placeholder:"ADDR" help:"Address of GraphQL, the console and metrics (127.0.0.1:8080)."`
+	MQTT      string `name:"mqtt" placeholder:"ADDR" help:"Address of the embedded MQTT broker (127.0.0.1:1883), or mqtt://HOST:PORT of an external one."`
+	Data      string `name:"data" placeholder:"DIR" help:"Data directory (a folder under the user's data home). Back up its log/ and keys/; views/ can be deleted."`
+	Operator  string `name:"operator" placeholder:"NAME" help:"Who acts where a request has no X-Twinlog-Operator header. The name is stored encrypted."`
+	LogListen string `name:"log-listen" placeholder:"ADDR" help:"Serve the log to EventStoreDB and KurrentDB clients at ADDR (nowhere)."`
+	Insecure  bool   `name:"insecure" help:"Listen beyond this machine although requests are not authenticated yet."`
+	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"How much to log to standard error: debug, info, warn, error."`
 }
 
 // over puts the flags that were given over a configuration.
 func (f listenFlags) over(c server.Config, std streams) (server.Config, error) {
 	for _, o := range []struct{ flag, field *string }{
-		{&f.HTTP, &c.HTTP}, {&f.MQTT, &c.MQTT}, {&f.Data, &c.Data}, {&f.Operator, &c.Operator},
+		{&f.HTTP, &c.HTTP}, {&f.MQTT, &c.MQTT}, {&f.Data, &c.Data}, {&f.Operator, &c.Operator}, {&f.LogListen, &c.LogListen},
 	} {
 		if *o.flag != "" {
 			*o.field = *o.flag

@@ -17,7 +17,7 @@ torture: ## the randomised suites for an hour each, in slices that resume
 bench:   ## hot paths beside their peers and limits, as ratios
 	go run ./bench
 gen:     ## GraphQL code from its schema
-	go generate ./...
+	go tool gqlgen generate
 golden:  ## golden files for event types that have none; never rewrites one
 	go test ./domain/... -update
 lint:    ## formatting, linters, import rule

@@ -20,7 +20,7 @@ var allowed = map[string]struct{ rooms, guests []string }{
 	"projections": {rooms: []string{"domain"}, guests: []string{"github.com/google/cel-go"}},
 	"edge":        {rooms: []string{"domain"}, guests: []string{"github.com/google/cel-go"}},
 	"graph": {rooms: []string{"domain", "projections"}, guests: []string{
-		"github.com/99designs/gqlgen", "github.com/vektah/gqlparser", "github.com/vikstrous/dataloadgen", "github.com/coder/websocket",
+		"github.com/99designs/gqlgen", "github.com/vektah/gqlparser", "github.com/coder/websocket",
 	}},
 	"adapters": {rooms: []string{"domain", "projections", "edge"}, guests: []string{""}},
 	"cmd":      {rooms: []string{"domain", "projections", "edge", "graph", "adapters", "web"}, guests: []string{""}},
@@ -32,7 +32,6 @@ var allowed = map[string]struct{ rooms, guests []string }{
 // neighbours are the only adapters that other adapters may look into.
 var neighbours = map[string][]string{
 	"adapters/uplink/wire":       {"adapters/uplink/"},
-	"adapters/columnar":          {"adapters/history/", "adapters/eventlog/badgerlog"},
 	"adapters/eventlog/esdbwire": {"adapters/eventlog/"},
 }
 

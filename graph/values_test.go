@@ -338,7 +338,7 @@ func TestSlowReaderOfEveryValue(t *testing.T) {
 	st := newStation(t, graph.Limits{Slow: 300 * time.Millisecond})
 	site := st.build()
 	own := ownID(t, site)
-	const tags, samples = 100, 250 // one point feeds 100 tags: more than the kernel buffers between two sockets
+	const tags, samples = 100, 1000 // one point feeds 100 tags: more than the kernel buffers between two sockets
 	var items []eventlog.Item[asset.Command]
 	for i := range tags {
 		call := func(k string) eventlog.Call {
@@ -373,7 +373,7 @@ func TestSlowReaderOfEveryValue(t *testing.T) {
 	for i := range samples {
 		st.report("D", at(100+float64(i)), "p", float64(i))
 	}
-	time.Sleep(time.Second) // not reading is what is tested
+	time.Sleep(3 * time.Second) // not reading is what is tested
 	told := 0
 	for seen < tags*samples {
 		switch m := w.read(); m.Type {
@@ -395,7 +395,7 @@ func TestSlowReaderOfEveryValue(t *testing.T) {
 		}
 	}
 	if told == 0 {
-		t.Error("a reader who read nothing for a second was not told")
+		t.Error("a reader who read nothing for three seconds was not told")
 	}
 	t.Logf("told %d times over %d values", told, seen)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/twinlog/twinlog/projections"
 	"github.com/twinlog/twinlog/projections/devices"
 )
 
@@ -73,15 +74,22 @@ func known[T any](found []*T) []*T {
 	return kept
 }
 
-// Signals are the names under which it has reported.
+// Signals are the names under which it has reported, as known at the cut.
 func (d *Device) Signals(ctx context.Context) ([]string, error) {
-	points, err := d.fam.scope.r.History.Points(ctx, d.Device.ID)
+	s := d.fam.scope
+	points, err := s.r.History.Points(ctx, d.Device.ID)
 	if err != nil {
 		return nil, err
 	}
-	names := make([]string, len(points))
+	last, err := s.r.History.LatestAt(ctx, points, projections.Cut{Known: s.cut.Known})
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, 0, len(points))
 	for i, p := range points {
-		names[i] = p.Signal
+		if last[i] != nil { // else its first sample came later
+			names = append(names, p.Signal)
+		}
 	}
 	return names, nil
 }

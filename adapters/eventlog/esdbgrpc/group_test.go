@@ -106,8 +106,9 @@ func TestCompetingConsumers(t *testing.T) {
 					mu.Lock()
 					seen[numbers(e.EventAppeared.Event)]++
 					counts[i]++
+					err := sub.Ack(e.EventAppeared.Event) // the client's Close races with its Ack
 					mu.Unlock()
-					if err := sub.Ack(e.EventAppeared.Event); err != nil {
+					if err != nil {
 						t.Error(err)
 					}
 				}
@@ -125,9 +126,11 @@ func TestCompetingConsumers(t *testing.T) {
 			}
 		}
 		time.Sleep(300 * time.Millisecond) // the last acknowledgements are on their way
+		mu.Lock()
 		for _, sub := range subs {
 			_ = sub.Close()
 		}
+		mu.Unlock()
 		wg.Wait()
 		return counts
 	}

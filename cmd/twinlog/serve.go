@@ -39,7 +39,7 @@ func (f listenFlags) over(c server.Config, std streams) (server.Config, error) {
 }
 
 type serveCommand struct {
-	Config string `name:"config" type:"existingfile" placeholder:"FILE" help:"YAML file of settings: http, mqtt, data, log, operator, insecure. Flags override it."`
+	Config string `name:"config" type:"existingfile" placeholder:"FILE" help:"YAML file of settings: http, mqtt, data, log, log_listen, operator, insecure. Flags override it."`
 	listenFlags
 }
 

@@ -9,11 +9,12 @@ import (
 
 // A piece is one sample on its way into a message.
 type piece struct {
-	tag    int
-	value  telemetry.Value
-	code   quality.Code
-	at     time.Time
-	native bool // at is the device's own time
+	tag      int
+	value    telemetry.Value
+	code     quality.Code
+	at       time.Time
+	native   bool // at is the device's own time
+	historic bool // it is not what the tag is now
 }
 
 // A part becomes one message: pieces of one device under one source time.

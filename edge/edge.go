@@ -141,6 +141,7 @@ func (g *Gateway) Status() []Status {
 // Status counts what one pipeline has done.
 type Status struct {
 	Source   string
+	Health   acquire.Health
 	Scans    uint64 // visits to the source, with or without an answer
 	Readings uint64 // items accounted for
 	Bad      uint64 // of these, Bad

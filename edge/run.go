@@ -29,7 +29,8 @@ type run struct {
 	judges  []*judge.Judge
 	sent    []deadband.Sent
 	native  []heard // by tag: the last reading that the device timed itself
-	refused bool    // the sink's refusal has been logged and it has taken nothing since
+	vitals  acquire.Vitals
+	refused bool // the sink's refusal has been logged and it has taken nothing since
 
 	counts struct {
 		scans, readings, bad, messages, samples, refused, restarts atomic.Uint64
@@ -84,9 +85,9 @@ func (r *run) once(ctx context.Context) (err error) {
 		r.judges[i] = judge.New(limits, now)
 	}
 	if r.Reporting != nil {
-		return acquire.Listen(ctx, r.Reporting, len(r.Tags), listenTick, r.Retry, r.log, r.hear)
+		return acquire.Listen(ctx, r.Reporting, len(r.Tags), listenTick, r.Retry, &r.vitals, r.log, r.hear)
 	}
-	return acquire.Poll(ctx, r.Polled, r.groups(), r.Retry, r.log, r.hear)
+	return acquire.Poll(ctx, r.Polled, r.groups(), r.Retry, &r.vitals, r.log, r.hear)
 }
 
 // groups puts the tags of one period into one group, in the order of the tags.
@@ -147,6 +148,9 @@ func together(parts []part) int {
 // weigh makes the sample of a reading and reports whether it is worth sending.
 func (r *run) weigh(reading acquire.Reading) (piece, bool) {
 	tag := reading.Item
+	if reading.Cause == acquire.Historic {
+		return r.historic(reading)
+	}
 	native := !reading.SourceTime.IsZero()
 	at := reading.At
 	if native {
@@ -166,6 +170,21 @@ func (r *run) weigh(reading acquire.Reading) (piece, bool) {
 	}
 	p := piece{tag: tag, value: value, code: code, at: at, native: native}
 	return p, r.Tags[tag].Deadband.Passes(r.sent[tag], value, code, at)
+}
+
+// historic makes the sample of what happened while nobody listened. It says
+// nothing of what the tag is now, so neither the judge nor the deadband learns
+// from it.
+func (r *run) historic(reading acquire.Reading) (piece, bool) {
+	if reading.SourceTime.IsZero() {
+		return piece{}, false // without its own time it would be told as of now
+	}
+	value, said := r.Tags[reading.Item].Scale.Apply(reading.Value)
+	code := worse(reading.Quality.Code, said)
+	if code.Status() == quality.IsBad {
+		value = telemetry.Value{}
+	}
+	return piece{tag: reading.Item, value: value, code: code, at: reading.SourceTime, native: true, historic: true}, true
 }
 
 // worse keeps the first reason unless the second is graver.
@@ -199,6 +218,9 @@ func (r *run) put(ctx context.Context, parts []part, now time.Time) error {
 	for _, part := range parts {
 		r.counts.samples.Add(uint64(len(part.pieces)))
 		for _, p := range part.pieces {
+			if p.historic {
+				continue
+			}
 			r.sent[p.tag] = deadband.Sent{Value: p.value, Quality: p.code, At: p.at, Any: true}
 		}
 	}
@@ -224,7 +246,7 @@ func (r *run) message(part part, now time.Time) Message {
 
 func (r *run) status() Status {
 	return Status{
-		Source: r.Name, Scans: r.counts.scans.Load(), Readings: r.counts.readings.Load(), Bad: r.counts.bad.Load(),
+		Source: r.Name, Health: r.vitals.Health(), Scans: r.counts.scans.Load(), Readings: r.counts.readings.Load(), Bad: r.counts.bad.Load(),
 		Messages: r.counts.messages.Load(), Samples: r.counts.samples.Load(),
 		Refused: r.counts.refused.Load(), Restarts: r.counts.restarts.Load(),
 	}

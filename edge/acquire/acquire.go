@@ -9,9 +9,10 @@
 // answer when asked (Modbus, HART, S7, SNMP). Reporting is for those that speak
 // by themselves: subscriptions (OPC UA, BACnet COV) and spontaneous messages
 // (IEC 60870-5-104, Sparkplug). Both give a Reading its native quality and its
-// native time where the protocol has them. Writing and browsing are other
-// ports, which belong beside those who call them, and which the same adapter
-// may fill: nothing here asks a source what else it can do.
+// native time where the protocol has them. Writer and Browser are ports that the
+// same adapter may fill beside them: nothing here asks a source what else it can
+// do. A protocol's alarms and events are readings too: of items whose values are
+// texts in JSON, each under the event's own time.
 package acquire
 
 import (
@@ -23,13 +24,37 @@ import (
 	"github.com/twinlog/twinlog/domain/telemetry"
 )
 
+// A Cause says why a source speaks of an item.
+type Cause uint8
+
+// The causes.
+const (
+	// Current is the item's value at its time: what was asked for, or what
+	// changed.
+	Current Cause = iota
+	// Snapshot is the state found when a session was opened (a general
+	// interrogation, a birth, a retained message): nothing happened just now.
+	Snapshot
+	// Historic is what happened while nobody listened. It goes into the record
+	// under its own SourceTime, which it has to have, and is not what the item
+	// is now.
+	Historic
+)
+
+// String returns current, snapshot or historic.
+func (c Cause) String() string {
+	return [...]string{"current", "snapshot", "historic"}[min(c, Historic)]
+}
+
 // A Reading is what a source found at one of its items.
 type Reading struct {
 	Item       int             // index in the source's own list of items
 	Value      telemetry.Value // as decoded and not yet scaled; Null if it was not read
 	Quality    quality.Quality // the protocol's own; Scheme Assumed where it has none
-	SourceTime time.Time       // the device's own time, UTC; zero where the protocol has none
-	At         time.Time       // when the answer reached the gateway, UTC
+	Cause      Cause
+	SourceTime time.Time // the device's own time, UTC; zero where the protocol has none
+	ServerTime time.Time // the time of the protocol's server in between, UTC; zero if there is none
+	At         time.Time // when the answer reached the gateway, UTC
 }
 
 // A Scan is what one visit to a source brought.
@@ -58,8 +83,11 @@ type Polled interface {
 // A Reporting source speaks by itself. Its methods are called by one goroutine.
 type Reporting interface {
 	// Report opens a session, hands on what arrives in the order it arrived,
-	// and returns when the session or ctx ends, always with an error. hear
-	// blocks while the gateway is busy, and the source has to bear that.
+	// and returns when the session or ctx ends, always with an error. An empty
+	// list says that the session stands. hear returns when the gateway has kept
+	// the readings, or when ctx has ended; so what the protocol wants to be
+	// acknowledged is acknowledged after it, if ctx has not ended. It is called
+	// by one goroutine at a time.
 	Report(ctx context.Context, hear func([]Reading)) error
 }
 

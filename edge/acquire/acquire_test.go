@@ -22,6 +22,7 @@ var errLost = errors.New("lost")
 type machine struct {
 	connect func() error
 	read    func(ctx context.Context, items []int) error
+	mark    map[int]quality.Code // items that are Bad by themselves
 	open    int
 	closed  int
 	visits  []visit
@@ -58,6 +59,9 @@ func (m *machine) Read(ctx context.Context, items []int) ([]acquire.Reading, err
 			continue
 		}
 		out[i].Value, out[i].Quality = telemetry.Value{Kind: telemetry.Int64, Bits: uint64(item)}, quality.AssumedGood
+		if code, ok := m.mark[item]; ok {
+			out[i].Value, out[i].Quality = telemetry.Value{}, quality.Of(code)
+		}
 	}
 	return out, err
 }
@@ -72,7 +76,7 @@ func poll(t *testing.T, m *machine, groups []acquire.Group, retry acquire.Retry,
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), during)
 	defer cancel()
-	err := acquire.Poll(ctx, m, groups, retry, quiet(), func(_ context.Context, s acquire.Scan) error {
+	err := acquire.Poll(ctx, m, groups, retry, &acquire.Vitals{}, quiet(), func(_ context.Context, s acquire.Scan) error {
 		heard = append(heard, s)
 		return nil
 	})
@@ -199,7 +203,7 @@ func TestPollStopsWhenNobodyHears(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := &machine{}
 		deaf := errors.New("deaf")
-		err := acquire.Poll(t.Context(), m, []acquire.Group{{Every: time.Second, Items: []int{0}}}, acquire.Retry{}, quiet(),
+		err := acquire.Poll(t.Context(), m, []acquire.Group{{Every: time.Second, Items: []int{0}}}, acquire.Retry{}, &acquire.Vitals{}, quiet(),
 			func(context.Context, acquire.Scan) error { return deaf })
 		if !errors.Is(err, deaf) || m.closed != 1 {
 			t.Errorf("Poll returned %v and closed %d times", err, m.closed)
@@ -240,7 +244,7 @@ func TestListenStartsOver(t *testing.T) {
 		})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		err := acquire.Listen(ctx, src, 1, time.Hour, acquire.Retry{Min: time.Second, Max: time.Hour}, quiet(), func(context.Context, acquire.Scan) error { return nil })
+		err := acquire.Listen(ctx, src, 1, time.Hour, acquire.Retry{Min: time.Second, Max: time.Hour}, &acquire.Vitals{}, quiet(), func(context.Context, acquire.Scan) error { return nil })
 		if !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Listen returned %v", err)
 		}
@@ -279,7 +283,7 @@ func TestListen(t *testing.T) {
 		var said []string
 		ctx, cancel := context.WithTimeout(t.Context(), 12*time.Second)
 		defer cancel()
-		err := acquire.Listen(ctx, src, 2, time.Second, acquire.Retry{Min: time.Second, Max: 2 * time.Second}, quiet(), func(_ context.Context, s acquire.Scan) error {
+		err := acquire.Listen(ctx, src, 2, time.Second, acquire.Retry{Min: time.Second, Max: 2 * time.Second}, &acquire.Vitals{}, quiet(), func(_ context.Context, s acquire.Scan) error {
 			switch {
 			case len(s.Readings) == 0:
 				said = append(said, "tick")

@@ -21,15 +21,17 @@ const connectWithin = 5 * time.Second
 // While there is no session every item is Bad, BadNoCommunication, once per
 // attempt: what is not read has no value, and the server must not show the last
 // one as if it were fresh.
-func Poll(ctx context.Context, src Polled, groups []Group, retry Retry, log *slog.Logger, hear func(context.Context, Scan) error) error {
+func Poll(ctx context.Context, src Polled, groups []Group, retry Retry, vitals *Vitals, log *slog.Logger, hear func(context.Context, Scan) error) (err error) {
 	defer src.Close() //nolint:errcheck // there is nobody left to tell
-	p := poller{src: src, log: log, hear: hear, all: everyItem(groups)}
+	vitals.begin(log)
+	defer func() { vitals.stopped(err) }()
+	p := poller{src: src, hear: hear, all: everyItem(groups), vitals: vitals}
 	grid := newGrid(groups, time.Now())
 	for failures := 0; ; failures++ {
-		err := p.connect(ctx)
-		for err == nil {
-			var lost error
-			if err = grid.wait(ctx); err != nil {
+		lost := p.connect(ctx)
+		silent := lost != nil
+		for lost == nil {
+			if err := grid.wait(ctx); err != nil {
 				return err
 			}
 			if lost, err = p.read(ctx, grid.due(time.Now())); err != nil {
@@ -37,34 +39,34 @@ func Poll(ctx context.Context, src Polled, groups []Group, retry Retry, log *slo
 			}
 			if lost == nil {
 				failures = 0
-				continue
 			}
-			log.LogAttrs(ctx, slog.LevelWarn, "session lost", slog.Any("error", lost))
-			break
 		}
-		if err != nil {
-			if ctx.Err() != nil {
-				return ctx.Err()
-			}
-			log.LogAttrs(ctx, slog.LevelWarn, "no session", slog.Any("error", err), slog.Int("attempt", failures+1))
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		wait := retry.Wait(failures)
+		vitals.lost(lost, failures+1, wait)
+		log.LogAttrs(ctx, slog.LevelDebug, "no session", slog.Any("error", lost), slog.Int("attempt", failures+1), slog.Duration("next", wait))
+		if silent {
 			if err := p.silence(ctx); err != nil {
 				return err
 			}
 		}
-		if err := sleep(ctx, retry.Wait(failures)); err != nil {
+		if err := sleep(ctx, wait); err != nil {
 			return err
 		}
 	}
 }
 
 type poller struct {
-	src  Polled
-	log  *slog.Logger
-	hear func(context.Context, Scan) error
-	all  []int
+	src    Polled
+	hear   func(context.Context, Scan) error
+	all    []int
+	vitals *Vitals
 }
 
 func (p poller) connect(ctx context.Context) error {
+	p.vitals.connecting()
 	ctx, cancel := context.WithTimeout(ctx, connectWithin)
 	defer cancel()
 	return p.src.Connect(ctx)
@@ -78,6 +80,9 @@ func (p poller) read(ctx context.Context, items []int) (lost, err error) {
 	}
 	if len(readings) != len(items) {
 		return nil, fmt.Errorf("source returned %d readings for %d items", len(readings), len(items))
+	}
+	if lost == nil {
+		p.vitals.heard(readings, len(p.all))
 	}
 	return lost, p.hear(ctx, stamp(readings, time.Now().UTC()))
 }

@@ -23,9 +23,9 @@ import (
 	"github.com/twinlog/twinlog/adapters/rows/badgerrows"
 	"github.com/twinlog/twinlog/adapters/uplink/mqttlink"
 	"github.com/twinlog/twinlog/adapters/uplink/wire"
+	"github.com/twinlog/twinlog/cmd/logurl"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/ingest"
-	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph"
 	"github.com/twinlog/twinlog/projections"
 )
@@ -89,7 +89,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 
 // OpenLog opens the log of a data directory.
 func OpenLog(ctx context.Context, data string, logger *slog.Logger) (*badgerlog.Log, error) {
-	log, err := badgerlog.Open(ctx, filepath.Join(data, "log"), badgerlog.Config{IDs: telemetry.DeriveID, Log: logger})
+	log, err := badgerlog.Open(ctx, filepath.Join(data, "log"), logurl.Embedded(logurl.Config{Logger: logger}))
 	if err != nil {
 		return nil, fmt.Errorf("log in %s: %w", data, err)
 	}

@@ -32,6 +32,7 @@ var allowed = map[string]struct{ rooms, guests []string }{
 // neighbours are the only adapters that other adapters may look into.
 var neighbours = map[string][]string{
 	"adapters/uplink/wire":       {"adapters/uplink/"},
+	"adapters/badgerdir":         {"adapters/"},
 	"adapters/eventlog/esdbwire": {"adapters/eventlog/"},
 }
 

@@ -23,6 +23,7 @@ var parts = []part{
 	{"ingest", "MQTT QoS 1 to durable, beside a broker that stores nothing and mosquitto", ingest},
 	{"readers", "what readers that never read cost everybody else", readers},
 	{"rebuild", "the hierarchy rebuilt beside a hundred million samples", rebuild},
+	{"opens", "logs of millions of events and streams, opened cold", opens},
 	{"query", "last values, a day and ninety days, over HTTP", query},
 }
 
@@ -41,6 +42,13 @@ func main() {
 func run(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[0] == bareRole {
 		return serveBare(ctx, args[1])
+	}
+	if len(args) == 4 && args[0] == opensRole {
+		s, err := parseLarge(args[2:])
+		if err != nil {
+			return err
+		}
+		return openLog(ctx, args[1], s)
 	}
 	for _, a := range args {
 		if !slices.ContainsFunc(parts, func(p part) bool { return p.name == a }) {

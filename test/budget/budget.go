@@ -42,3 +42,10 @@ func Seed(tb testing.TB) uint64 {
 	tb.Logf("seed %d (again with TWINLOG_SEED=%d)", seed, seed)
 	return seed
 }
+
+// Count prints how many of what a suite has done, in the words that
+// test/torture.sh adds up.
+func Count(tb testing.TB, what string, n int) {
+	tb.Helper()
+	tb.Logf("count %s %s %d", tb.Name(), what, n)
+}

@@ -67,9 +67,35 @@ type Config struct {
 	// Log receives what Badger has to say at warning level and above; nil: nobody.
 	Log *slog.Logger
 
-	// moment is called at the named moments of sealing; for tests that kill.
-	moment func(string)
+	// Moment is called when the log comes to one of Moments, in the goroutine
+	// that does; for tests that kill. nil: nobody.
+	Moment func(string)
 }
+
+// Moments are those at which a process that dies leaves something of its own
+// kind behind.
+var Moments = []string{
+	momentTaken, momentWriting, momentSynced, momentHead, momentWindow, momentMarked,
+	momentParts, momentSwitch, momentSwitched, momentIndex, momentDeleted,
+	momentMerging, momentMerged, momentCollected,
+}
+
+const (
+	momentTaken     = "commit: half the batch is taken"
+	momentWriting   = "commit: handed to the store, before its sync"
+	momentSynced    = "commit: synced, before the acknowledgement"
+	momentHead      = "commit: HEAD is written"
+	momentWindow    = "window: index written"
+	momentMarked    = "window: marked"
+	momentParts     = "seal: parts written"
+	momentSwitch    = "seal: before switch"
+	momentSwitched  = "seal: switched"
+	momentIndex     = "seal: index written"
+	momentDeleted   = "seal: blocks deleted"
+	momentMerging   = "collect: before tables are merged"
+	momentMerged    = "collect: tables are merged"
+	momentCollected = "collect: a value file is rewritten"
+)
 
 const (
 	standardReserve = 1 << 30
@@ -96,8 +122,8 @@ func (c Config) complete(dir string) Config {
 	if c.Free == nil {
 		c.Free = func() (uint64, error) { return freeBytes(dir) }
 	}
-	if c.moment == nil {
-		c.moment = func(string) {}
+	if c.Moment == nil {
+		c.Moment = func(string) {}
 	}
 	if c.Window == 0 {
 		c.Window = standardWindow

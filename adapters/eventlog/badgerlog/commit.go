@@ -125,10 +125,13 @@ func (l *Log) another(late <-chan time.Time, wait bool) *request {
 func (l *Log) commit(batch []*request) {
 	c := &l.committer
 	l.begin()
-	for _, r := range batch {
+	for i, r := range batch {
 		if !r.state.CompareAndSwap(waiting, taken) {
 			r.done = nil // withdrawn: nobody waits
 			continue
+		}
+		if i == len(batch)/2 {
+			l.cfg.Moment(momentTaken)
 		}
 		if r.err = l.accept(r); r.err == nil {
 			c.accepted = append(c.accepted, r)
@@ -258,17 +261,20 @@ func (l *Log) write() error {
 			return fmt.Errorf("commit of %d events: %w", c.next-c.first, err) // nothing was written
 		}
 	}
+	l.cfg.Moment(momentWriting)
 	err = txn.Commit()
 	if unsync := l.voice.unsync.Load(); err == nil && unsync != nil {
 		err = *unsync
 	}
 	if err == nil {
+		l.cfg.Moment(momentSynced)
 		err = l.head.write(head{last: c.next - 1, hash: c.hash, recorded: c.recorded})
 	}
 	if err != nil {
 		l.fail(fmt.Errorf("commit of positions %v to %v: %w", c.first, c.next-1, err))
 		return *l.failure.Load()
 	}
+	l.cfg.Moment(momentHead)
 	c.chain = c.hash
 	l.publish()
 	return nil

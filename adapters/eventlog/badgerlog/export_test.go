@@ -1,19 +1,7 @@
 package badgerlog
 
-import "context"
-
-// WithMoment returns cfg with a function that is called at the named moments
-// of sealing.
-func WithMoment(cfg Config, f func(string)) Config {
-	cfg.moment = f
-	return cfg
-}
-
 // Sealed returns the position up to which telemetry is sealed.
 func (l *Log) Sealed() uint64 { return l.sealed.Load() }
-
-// Collect is what the log does from time to time.
-func (l *Log) Collect(ctx context.Context) error { return l.collect(ctx, &pacer{}) }
 
 // LeftBehind counts blocks that are sealed and still there.
 func (l *Log) LeftBehind() (n int) {

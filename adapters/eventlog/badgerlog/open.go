@@ -14,6 +14,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/twinlog/twinlog/adapters/badgerdir"
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
@@ -43,7 +44,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	if l.guard.look(); l.guard.left.Load()+int64(l.cfg.Reserve) < 4*memTableBytes {
 		return nil, fmt.Errorf("open log %s: less than %d bytes free: %w", dir, 4*memTableBytes, eventlog.ErrStorageFull)
 	}
-	db, err := badger.Open(badgerOptions(filepath.Join(dir, storeName), l.voice))
+	db, err := badgerdir.Open(badgerOptions(filepath.Join(dir, storeName), l.voice))
 	if err != nil {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
 			return nil, fmt.Errorf("open log %s: %w", dir, ErrLocked)

@@ -241,7 +241,7 @@ func (w *toBeSealed) seal(ctx context.Context, pace *pacer) error {
 		if err := w.write(pace); err != nil {
 			return err
 		}
-		w.l.cfg.moment("seal: parts written")
+		w.l.cfg.Moment(momentParts)
 		odd, err := w.compare(ctx, pace)
 		if err != nil {
 			return err
@@ -259,7 +259,7 @@ func (w *toBeSealed) seal(ctx context.Context, pace *pacer) error {
 			w.odd[int32(i)] = true
 		}
 	}
-	w.l.cfg.moment("seal: before switch")
+	w.l.cfg.Moment(momentSwitch)
 	if err := w.l.update(func(txn *badger.Txn) error {
 		return txn.Set(positionKey(sealKey, w.into.last), w.into.bytes())
 	}); err != nil {
@@ -272,7 +272,7 @@ func (w *toBeSealed) seal(ctx context.Context, pace *pacer) error {
 			w.l.counters.verbatim.Add(uint64(len(g.rows)))
 		}
 	}
-	w.l.cfg.moment("seal: switched")
+	w.l.cfg.Moment(momentSwitched)
 	return w.l.cleanUp(ctx, w.into, pace)
 }
 

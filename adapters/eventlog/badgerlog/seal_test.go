@@ -271,14 +271,14 @@ func sealUntilKilled(dir string) error {
 	if err != nil {
 		return err
 	}
-	crashConfig = badgerlog.WithMoment(badgerlog.Config{Window: 100 + 50*left, RecentBytes: 1}, func(now string) {
+	crashConfig = badgerlog.Config{Window: 100 + 50*left, RecentBytes: 1, Moment: func(now string) {
 		if now == moment {
 			if left--; left <= 0 {
 				_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
 				select {}
 			}
 		}
-	})
+	}}
 	return writeUntilKilled(dir)
 }
 

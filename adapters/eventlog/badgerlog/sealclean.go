@@ -38,7 +38,7 @@ func (l *Log) cleanUp(ctx context.Context, s seal, pace *pacer) error {
 		}
 		pace.rest()
 	}
-	l.cfg.moment("seal: index written")
+	l.cfg.Moment(momentIndex)
 	if err := l.deleteKeys(telemetryKey, s.first, s.last, pace); err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (l *Log) deleteKeys(kind byte, first, last eventlog.Position, pace *pacer) 
 			}
 			keys = keys[:0]
 			if kind == telemetryKey {
-				l.cfg.moment("seal: blocks deleted")
+				l.cfg.Moment(momentDeleted)
 			}
 			pace.rest()
 		}
@@ -78,6 +78,19 @@ func (l *Log) deleteKeys(kind byte, first, last eventlog.Position, pace *pacer) 
 	}
 }
 
+// Collect gives back what deleted blocks take on the disk. It is for tools and
+// tests: the log does it by itself, after each 128 MiB of them.
+func (l *Log) Collect(ctx context.Context) error {
+	release, err := l.use()
+	if err != nil {
+		return err
+	}
+	defer release()
+	l.sealing.Lock()
+	defer l.sealing.Unlock()
+	return wrap(l.collect(ctx, &pacer{}), "collect")
+}
+
 // collect lets Badger give back the value files that hold nothing but deleted
 // blocks. It copies what still lives in them up to the first damage and drops
 // the rest without a word, so everything in value files is read before.
@@ -85,15 +98,18 @@ func (l *Log) collect(ctx context.Context, pace *pacer) error {
 	if err := l.readValues(ctx, pace); err != nil {
 		return err
 	}
+	l.cfg.Moment(momentMerging)
 	if err := l.db.Flatten(1); err != nil {
 		return err
 	}
+	l.cfg.Moment(momentMerged)
 	for {
 		if err := l.db.RunValueLogGC(0.5); errors.Is(err, badger.ErrNoRewrite) || errors.Is(err, badger.ErrRejected) {
 			return nil
 		} else if err != nil {
 			return err
 		}
+		l.cfg.Moment(momentCollected)
 		l.stale = 0
 		if err := ctx.Err(); err != nil {
 			return err

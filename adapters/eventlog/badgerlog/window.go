@@ -94,6 +94,7 @@ func (l *Log) writeWindow(w *window) error {
 	if err := txn.Commit(); err != nil {
 		return err
 	}
+	l.cfg.Moment(momentWindow)
 	// Only now: at Open a window with a mark is not read again.
 	txn = l.db.NewTransaction(true)
 	value := binary.AppendUvarint(nil, uint64(w.first))
@@ -104,6 +105,7 @@ func (l *Log) writeWindow(w *window) error {
 	if err := txn.Commit(); err != nil {
 		return err
 	}
+	l.cfg.Moment(momentMarked)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for i, c := range l.closing {

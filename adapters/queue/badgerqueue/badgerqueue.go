@@ -24,6 +24,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"github.com/twinlog/twinlog/adapters/badgerdir"
 	"github.com/twinlog/twinlog/edge/outbox"
 )
 
@@ -120,7 +121,7 @@ func dbOptions(dir string) badger.Options {
 
 // open opens what is there and compares it with the head file.
 func (q *Queue) open() error {
-	db, err := badger.Open(dbOptions(filepath.Join(q.dir, "db")))
+	db, err := badgerdir.Open(dbOptions(filepath.Join(q.dir, "db")))
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
 
+	"github.com/twinlog/twinlog/adapters/badgerdir"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/projections"
 )
@@ -60,7 +61,7 @@ func Open(dir string, c Config) (*Store, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("read-model store: %w", err)
 	}
-	db, err := badger.Open(badgerOptions(dir, c))
+	db, err := badgerdir.Open(badgerOptions(dir, c))
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", dir, ErrUnreadable, err)
 	}

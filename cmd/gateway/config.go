@@ -6,14 +6,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/twinlog/twinlog/adapters/field/modbus"
-	"github.com/twinlog/twinlog/cmd/gateway/conf"
+	"github.com/twinlog/twinlog/cmd/conf"
 	"github.com/twinlog/twinlog/edge"
 	"github.com/twinlog/twinlog/edge/acquire"
+	"github.com/twinlog/twinlog/edge/protocol"
 )
 
-// Config is what one gateway does. docs/protocols/modbus.md explains the file
-// key by key.
+// Config is what one gateway does. docs/protocols explains the file key by key.
 type Config struct {
 	ID      string // gw_id and MQTT client id
 	Place   string // where the gateway stands, and its devices that do not say otherwise: enterprise/site/area/line
@@ -37,12 +36,23 @@ type Outbox struct {
 
 // A Source is one connection with its devices and tags.
 type Source struct {
-	Name    string
-	Modbus  modbus.Config
-	Retry   acquire.Retry
-	Devices []edge.Device
-	Items   []modbus.Item // by tag
-	Tags    []edge.Tag
+	Name       string
+	Protocol   protocol.Protocol
+	Connection protocol.Settings
+	Retry      acquire.Retry
+	Devices    []edge.Device
+	Items      []protocol.Settings // by tag: where its value is
+	Tags       []edge.Tag
+}
+
+// Where is the address of the source, as the configuration writes it.
+func (s Source) Where() string {
+	for _, key := range []string{"address", "url", "serial"} {
+		if s.Connection.Given(key) {
+			return s.Connection.Text(key)
+		}
+	}
+	return ""
 }
 
 // Standards of the file.
@@ -51,22 +61,26 @@ const (
 	shortestEvery = 10 * time.Millisecond // a poll schedule, not a control loop
 )
 
-// Parse reads a configuration; name is what faults call the file. The error is
-// a *conf.Faults with everything that is wrong.
-func Parse(name string, text []byte) (Config, error) {
+// Parse reads a configuration that may speak every protocol of this product;
+// name is what faults call the file. The error is a *conf.Faults with everything
+// that is wrong.
+func Parse(name string, text []byte) (Config, error) { return Standard.Parse(name, text) }
+
+// Parse reads a configuration that may speak the protocols of p.
+func (p Protocols) Parse(name string, text []byte) (Config, error) {
 	file, root := conf.Parse(name, text)
-	f := root.Fields("gateway", "place", "uplink", "outbox", "sources")
+	f := root.Fields(names(topKeys)...)
 	c := Config{ID: level(f.At("gateway").Need()), Place: place(f.At("place").Need(), "")}
 
-	up := f.At("uplink").Fields("url", "username", "password_file", "keep_alive")
+	up := f.At("uplink").Fields(names(uplinkKeys)...)
 	c.Uplink = Uplink{
 		URL:      url(up.At("url")),
 		Username: up.At("username").Text(), PasswordFile: up.At("password_file").Text(),
 		KeepAlive: up.At("keep_alive").Duration(0, time.Second),
 	}
-	c.Outbox.MaxBytes = f.At("outbox").Fields("max_bytes").At("max_bytes").Bytes(0)
+	c.Outbox.MaxBytes = f.At("outbox").Fields(names(outboxKeys)...).At("max_bytes").Bytes(0)
 
-	r := reader{place: c.Place, sources: map[string]bool{}, devices: map[string]bool{}}
+	r := reader{protocols: p, place: c.Place, sources: map[string]bool{}, devices: map[string]bool{}}
 	for i, n := range f.At("sources").Need().Items() {
 		c.Sources = append(c.Sources, r.source(n, i))
 	}
@@ -78,21 +92,19 @@ func Parse(name string, text []byte) (Config, error) {
 
 // A reader carries what has to be unique in the whole file.
 type reader struct {
+	protocols        Protocols
 	place            string
 	sources, devices map[string]bool
 }
 
 func (r *reader) source(n conf.Node, i int) Source {
 	n = named(n, "source", "name", i)
-	f := n.Fields("name", "modbus", "every", "retry", "devices")
+	f := n.Fields(append(names(sourceKeys), r.protocols.names()...)...)
 	s := Source{Name: f.At("name").Need().Text()}
 	unique(f.At("name"), r.sources, s.Name)
 
-	unit := 1
-	if m := f.At("modbus").Need(); m.Given() {
-		s.Modbus, unit = readModbus(m)
-	}
-	retry := f.At("retry").Fields("min", "max")
+	r.protocol(&s, n, f)
+	retry := f.At("retry").Fields(names(retryKeys)...)
 	s.Retry = acquire.Retry{
 		Min: retry.At("min").Duration(500*time.Millisecond, time.Millisecond),
 		Max: retry.At("max").Duration(30*time.Second, time.Millisecond),
@@ -102,43 +114,70 @@ func (r *reader) source(n conf.Node, i int) Source {
 	}
 	every := f.At("every").Duration(standardEvery, shortestEvery)
 	for i, d := range f.At("devices").Need().Items() {
-		r.device(&s, d, i, unit, every)
+		r.device(&s, d, i, every)
 	}
 	return s
 }
 
-// readModbus reads a connection, and the unit of devices that do not say
-// otherwise.
-func readModbus(n conf.Node) (c modbus.Config, unit int) {
-	f := n.Fields("address", "unit_id", "timeout", "tries", "pause", "gap", "max_registers", "relearn")
-	c = modbus.Config{
-		Address: hostPort(f.At("address").Need()),
-		Timeout: f.At("timeout").Duration(time.Second, time.Millisecond),
-		Tries:   f.At("tries").Int(3, 1, 100),
-		Pause:   f.At("pause").Duration(50*time.Millisecond, time.Microsecond),
-		Gap:     f.At("gap").Int(16, 0, 125),
-		Most:    f.At("max_registers").Int(125, 4, 125),
-		Relearn: f.At("relearn").Duration(10*time.Minute, time.Second),
+// protocol reads which protocol the source speaks, and how it is reached.
+func (r *reader) protocol(s *Source, n conf.Node, f conf.Fields) {
+	var spoken []string
+	for _, p := range r.protocols {
+		if f.At(p.Name).Given() {
+			spoken = append(spoken, p.Name)
+			s.Protocol = p
+		}
 	}
-	if c.Gap == 0 {
-		c.Gap = -1 // "none": zero is the adapter's word for its standard
+	if len(spoken) != 1 {
+		s.Protocol = protocol.Protocol{}
+		switch {
+		case len(spoken) > 1:
+			n.Fault("speaks %s, expected one of them", strings.Join(spoken, " and "))
+		default:
+			n.Fault("has no protocol, expected one of %s", strings.Join(r.protocols.names(), ", "))
+		}
+		return
 	}
-	return c, f.At("unit_id").Int(1, 0, 255)
+	at := f.At(spoken[0])
+	fields := at.Fields(keyNames(s.Protocol.Keys, protocol.Source)...)
+	s.Connection = protocol.Settings{}.With(inScope(s.Protocol.Keys, protocol.Source))
+	s.Connection.Over(readKeys(fields, s.Protocol.Keys, protocol.Source))
+	for _, k := range s.Protocol.Keys {
+		if k.Need && k.In == protocol.Source {
+			fields.At(k.Name).Need()
+		}
+	}
+	if s.Protocol.Check != nil {
+		blame(at, fields, s.Protocol.Check(s.Connection))
+	}
 }
 
-func (r *reader) device(s *Source, n conf.Node, i, unit int, every time.Duration) {
+func (r *reader) device(s *Source, n conf.Node, i int, every time.Duration) {
 	n = named(n, "device", "id", i)
-	f := n.Fields("id", "type", "place", "unit_id", "every", "tags")
+	f := n.Fields(append(names(deviceKeys), keyNames(s.Protocol.Keys, protocol.Device)...)...)
 	d := edge.Device{ID: level(f.At("id").Need()), Type: level(f.At("type").Need()), Place: place(f.At("place"), r.place)}
 	unique(f.At("id"), r.devices, d.ID)
 	s.Devices = append(s.Devices, d)
-	unit = f.At("unit_id").Int(unit, 0, 255)
+	settings := inherit(s.Connection, s.Protocol.Keys, protocol.Source, protocol.Device)
+	settings.Over(readKeys(f, s.Protocol.Keys, protocol.Device))
 	every = f.At("every").Duration(every, shortestEvery)
-	names := map[string]bool{}
+	seen := map[string]bool{}
 	for i, t := range f.At("tags").Need().Items() {
 		t = named(t, "tag", "name", i)
-		item, tag := readTag(t, every, names)
-		item.Unit, tag.Device = uint8(unit), len(s.Devices)-1 //nolint:gosec // 0 to 255
+		tag, f := readTag(t, s.Protocol, every, seen)
+		tag.Device = len(s.Devices) - 1
+		item := protocol.Settings{}.With(inScope(s.Protocol.Keys, protocol.Tag))
+		item.Over(inherit(s.Connection, s.Protocol.Keys, protocol.Source, protocol.Tag))
+		item.Over(inherit(settings, s.Protocol.Keys, protocol.Device, protocol.Tag))
+		item.Over(readKeys(f, s.Protocol.Keys, protocol.Tag))
+		for _, k := range s.Protocol.Keys {
+			if k.Need && k.In&protocol.Tag != 0 && !item.Given(k.Name) {
+				f.At(k.Name).Need()
+			}
+		}
+		if s.Protocol.CheckTag != nil {
+			blame(t, f, s.Protocol.CheckTag(s.Connection, item))
+		}
 		s.Items, s.Tags = append(s.Items, item), append(s.Tags, tag)
 	}
 }

@@ -2,6 +2,7 @@ package gateway_test
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"strings"
 	"testing"
@@ -10,8 +11,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/twinlog/twinlog/adapters/field/modbus"
+	"github.com/twinlog/twinlog/cmd/conf"
 	"github.com/twinlog/twinlog/cmd/gateway"
-	"github.com/twinlog/twinlog/cmd/gateway/conf"
 )
 
 const good = `
@@ -68,17 +69,26 @@ func TestParse(t *testing.T) {
 		t.Fatalf("got %+v", c)
 	}
 	s := c.Sources[0]
-	if s.Modbus.Timeout != 250*time.Millisecond || s.Modbus.Gap != -1 || s.Modbus.Tries != 3 || s.Modbus.Pause != 50*time.Millisecond {
-		t.Errorf("modbus: %+v", s.Modbus)
+	link := s.Connection
+	if link.Duration("timeout") != 250*time.Millisecond || !link.Given("gap") || link.Int("gap") != 0 || link.Int("tries") != 3 || link.Given("tries") || link.Duration("pause") != 50*time.Millisecond {
+		t.Errorf("modbus: %+v", link)
 	}
-	want := []modbus.Item{
-		{Unit: 7, Table: modbus.HoldingRegisters, Address: 0, Type: modbus.Float32, Order: modbus.CDAB},
-		{Unit: 7, Table: modbus.InputRegisters, Address: 9, Type: modbus.Uint16},
-		{Unit: 7, Table: modbus.InputRegisters, Address: 10, Type: modbus.Uint16},
-		{Unit: 7, Table: modbus.Coils, Address: 2, Type: modbus.Bool},
-		{Unit: 7, Table: modbus.HoldingRegisters, Address: 99, Type: modbus.Bit, Bit: 3},
+	type item struct {
+		Unit, Address, Bit           int
+		Register, Table, Type, Order string
 	}
-	if diff := cmp.Diff(want, s.Items); diff != "" {
+	want := []item{
+		{Unit: 7, Register: "40001", Type: "float32", Order: "CDAB"},
+		{Unit: 7, Table: "input", Address: 9},
+		{Unit: 7, Table: "input", Address: 10},
+		{Unit: 7, Register: "00003"},
+		{Unit: 7, Register: "400100", Bit: 3},
+	}
+	var got []item
+	for _, i := range s.Items {
+		got = append(got, item{i.Int("unit_id"), i.Int("address"), i.Int("bit"), i.Text("register"), i.Text("table"), i.Text("type"), i.Text("order")})
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("items (-want +got):\n%s", diff)
 	}
 	var every []time.Duration
@@ -104,7 +114,7 @@ func TestParseFindsEveryFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = gateway.Parse("faults.yaml", text)
+	_, err = gateway.Protocols{modbus.Protocol}.Parse("faults.yaml", text)
 	if _, ok := errors.AsType[*conf.Faults](err); !ok {
 		t.Fatalf("error %v, want faults", err)
 	}
@@ -159,7 +169,7 @@ func FuzzParse(f *testing.F) {
 			}
 			return
 		}
-		if _, err := c.Pipelines(); err != nil {
+		if _, err := c.Pipelines(slog.New(slog.DiscardHandler)); err != nil {
 			t.Fatalf("accepted, and then: %v\n%s", err, text)
 		}
 	})

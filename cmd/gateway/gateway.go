@@ -17,12 +17,12 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/twinlog/twinlog/adapters/field/modbus"
 	"github.com/twinlog/twinlog/adapters/queue/badgerqueue"
 	"github.com/twinlog/twinlog/adapters/uplink/mqttlink"
 	"github.com/twinlog/twinlog/adapters/uplink/wire"
 	"github.com/twinlog/twinlog/edge"
 	"github.com/twinlog/twinlog/edge/outbox"
+	"github.com/twinlog/twinlog/edge/protocol"
 )
 
 // A Gateway is ready to run. It owns its outbox, which nobody else may open.
@@ -36,7 +36,7 @@ type Gateway struct {
 // Open makes the gateway of c with its outbox in dir, which is made if it is
 // not there. Nothing is connected before Run. Close it when it is done.
 func Open(ctx context.Context, c Config, dir string, log *slog.Logger) (*Gateway, error) {
-	pipelines, err := c.Pipelines()
+	pipelines, err := c.Pipelines(log)
 	if err != nil {
 		return nil, err
 	}
@@ -93,16 +93,30 @@ type Status struct {
 func (g *Gateway) Status() Status { return Status{g.edge.Status(), g.outbox.Stats()} }
 
 // Pipelines returns the pipeline of each source. Nothing is connected yet.
-func (c Config) Pipelines() ([]edge.Pipeline, error) {
+func (c Config) Pipelines(log *slog.Logger) ([]edge.Pipeline, error) {
 	var all []edge.Pipeline
 	for _, s := range c.Sources {
-		src, err := modbus.New(s.Modbus, s.Items)
+		ports, err := s.Open(log)
 		if err != nil {
-			return nil, fmt.Errorf("source %q: %w", s.Name, err)
+			return nil, err
 		}
-		all = append(all, edge.Pipeline{Name: s.Name, Polled: src, Retry: s.Retry, Devices: s.Devices, Tags: s.Tags})
+		all = append(all, edge.Pipeline{
+			Name: s.Name, Polled: ports.Polled, Reporting: ports.Reporting,
+			Retry: s.Retry, Devices: s.Devices, Tags: s.Tags,
+		})
 	}
 	return all, nil
+}
+
+// Open returns the ports of the source. Nothing is connected yet.
+func (s Source) Open(log *slog.Logger) (protocol.Ports, error) {
+	ports, err := s.Protocol.Open(protocol.Connection{
+		Name: s.Name, Settings: s.Connection, Tags: s.Items, Log: log.With(slog.String("source", s.Name)),
+	})
+	if err != nil {
+		return protocol.Ports{}, fmt.Errorf("source %q: %w", s.Name, err)
+	}
+	return ports, nil
 }
 
 // gatewayType is the device type of a gateway in its own topics.

@@ -107,7 +107,7 @@ func TestABadDay(t *testing.T) {
 		Failure: station.Failure{Frozen: time.Second, Broken: 2500 * time.Millisecond, Repaired: 3500 * time.Millisecond},
 		Outage:  station.Outage{After: 4500 * time.Millisecond, Machines: time.Second},
 	})
-	pipelines, err := c.Pipelines()
+	pipelines, err := c.Pipelines(slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ func (c checkCommand) Run(std streams) error {
 	}
 	fmt.Fprintf(std.out, "%s: gateway %s at %s\n", c.Config, config.ID, config.Place)
 	for _, s := range config.Sources {
-		fmt.Fprintf(std.out, "  source %s: modbus %s, %d devices, %d tags\n", s.Name, s.Modbus.Address, len(s.Devices), len(s.Tags))
+		fmt.Fprintf(std.out, "  source %s: %s %s, %d devices, %d tags\n", s.Name, s.Protocol.Name, s.Where(), len(s.Devices), len(s.Tags))
 	}
 	return nil
 }

@@ -5,7 +5,7 @@ import (
 	"os"
 	"path/filepath"
 
-	"github.com/twinlog/twinlog/cmd/gateway/conf"
+	"github.com/twinlog/twinlog/cmd/conf"
 	"github.com/twinlog/twinlog/cmd/server"
 )
 

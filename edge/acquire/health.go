@@ -75,7 +75,7 @@ func (v *Vitals) become(state State, reason string) {
 			level = slog.LevelWarn
 		}
 		if v.log != nil {
-			v.log.LogAttrs(context.Background(), level, "source is "+state.String(), slog.String("was", v.now.State.String()), slog.String("reason", reason))
+			v.log.LogAttrs(context.Background(), level, "source changed", slog.String("is", state.String()), slog.String("was", v.now.State.String()), slog.String("reason", reason))
 		}
 	}
 	v.now.State, v.now.Reason = state, reason

@@ -8,9 +8,9 @@ import (
 	"io"
 )
 
-// ErrFrame reports bytes that are no Modbus TCP frame. Where the next frame
+// ErrFrame reports bytes that are no Modbus frame. Where the next frame
 // would begin is then unknown, so the connection is of no more use.
-var ErrFrame = errors.New("invalid modbus tcp frame")
+var ErrFrame = errors.New("invalid modbus frame")
 
 const (
 	headerBytes = 7 // transaction, protocol and length (2 bytes each), unit
@@ -19,13 +19,14 @@ const (
 	maxFrameBytes = 6 + 254
 )
 
-// appendFrame appends the frame of a request.
-func appendFrame(b []byte, transaction uint16, r request) []byte {
+// appendFrame appends the frame of a question.
+func appendFrame(b []byte, transaction uint16, q question) []byte {
+	start := len(b)
 	b = binary.BigEndian.AppendUint16(b, transaction)
-	b = binary.BigEndian.AppendUint16(b, 0) // protocol: Modbus
-	b = binary.BigEndian.AppendUint16(b, 6) // unit and a PDU of 5 bytes
-	b = append(b, r.unit)
-	return r.appendPDU(b)
+	b = append(b, 0, 0, 0, 0) // protocol 0: Modbus; the length comes below
+	b = q.appendPDU(append(b, q.to()))
+	binary.BigEndian.PutUint16(b[start+4:], uint16(len(b)-start-6)) //nolint:gosec // a PDU is at most 253 bytes
+	return b
 }
 
 // A frame is one reply as it came.

@@ -57,6 +57,16 @@ func (e Exception) Error() string {
 // later reports whether the device asks to be asked again.
 func (e Exception) later() bool { return e == Acknowledge || e == ServerBusy }
 
+// A question is a request of any function: to whom, how it is written, and which
+// reply answers it.
+type question interface {
+	to() uint8
+	appendPDU(b []byte) []byte
+	// decodePDU returns the data of the reply. The error is an Exception or
+	// wraps ErrReply. It takes any input and keeps no reference to it.
+	decodePDU(pdu []byte) ([]byte, error)
+}
+
 // A request asks for count addresses of a table from start.
 type request struct {
 	unit  uint8
@@ -64,6 +74,8 @@ type request struct {
 	start uint16
 	count uint16
 }
+
+func (r request) to() uint8 { return r.unit }
 
 // appendPDU appends function, start and count.
 func (r request) appendPDU(b []byte) []byte {

@@ -65,7 +65,7 @@ func (s *Source) plan(sorted []int) []block {
 		}
 		apart = false
 		blocks = append(blocks, block{items: []int{item}, request: request{
-			unit: it.Unit, table: it.Table, start: it.Address, count: uint16(it.Type.registers()), //nolint:gosec // 1 to 4
+			unit: it.Unit, table: it.Table, start: it.Address, count: uint16(it.registers()), //nolint:gosec // 1 to 4
 		}})
 	}
 	return blocks

@@ -13,7 +13,8 @@ import (
 
 var _ acquire.Polled = (*Source)(nil)
 
-// A Source reads one connection's items. It is used by one goroutine.
+// A Source reads and writes one connection's items. Write and ReadBack may be
+// called by other goroutines than the one that reads.
 type Source struct {
 	client client
 	config Config
@@ -27,12 +28,16 @@ type Source struct {
 // New returns the Source of items at the device that config names. Items are
 // read by their index.
 func New(config Config, items []Item) (*Source, error) {
-	if config.Address == "" {
-		return nil, errors.New("modbus: no address, expected host:port")
+	if (config.Address == "") == (config.Serial == "") {
+		return nil, errors.New("modbus: expected one of an address (host:port) and a serial line")
 	}
+	config.RTU = config.RTU || config.Serial != ""
 	var errs []error
 	for i, it := range items {
 		if err := it.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("item %d: %w", i, err))
+		}
+		if err := it.checkUnit(config.RTU); err != nil {
 			errs = append(errs, fmt.Errorf("item %d: %w", i, err))
 		}
 	}
@@ -51,7 +56,7 @@ func (s *Source) Connect(ctx context.Context) error {
 	s.taught.forget()
 	s.relearn = time.Now().Add(s.config.Relearn)
 	clear(s.silent)
-	return s.client.dial(ctx)
+	return s.client.open(ctx)
 }
 
 // Close closes the connection.
@@ -168,7 +173,7 @@ func (v *visit) hear(unit uint8) {
 func (v *visit) decode(b block, data []byte, at time.Time) {
 	for _, item := range b.items {
 		it := v.s.items[item]
-		from, n := int(it.Address)-int(b.start), it.Type.registers()
+		from, n := int(it.Address)-int(b.start), it.registers()
 		if !it.Table.bits() {
 			from, n = 2*from, 2*n
 		}

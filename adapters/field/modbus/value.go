@@ -1,9 +1,11 @@
 package modbus
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math"
+	"unicode/utf8"
 
 	"github.com/twinlog/twinlog/domain/telemetry"
 )
@@ -23,10 +25,12 @@ const (
 	Int64
 	Float32 // IEEE 754 binary32
 	Float64 // IEEE 754 binary64
+	Bits    // Width bits of a register from Bit upwards, as an unsigned number
+	String  // Length registers of two characters each
 )
 
 // typeNames are the names in the configuration, by Type.
-var typeNames = [...]string{"bool", "bit", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64"}
+var typeNames = [...]string{"bool", "bit", "uint16", "int16", "uint32", "int32", "uint64", "int64", "float32", "float64", "bits", "string"}
 
 // String returns the type's name as the configuration writes it.
 func (t Type) String() string {
@@ -36,12 +40,14 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", uint8(t))
 }
 
-// registers is how many addresses of its table the type covers; 0 for a number
-// that is no type.
-func (t Type) registers() int {
-	switch t {
-	case Bool, Bit, Uint16, Int16:
+// registers is how many addresses of its table the item covers; 0 for a type
+// that is none.
+func (i Item) registers() int {
+	switch i.Type {
+	case Bool, Bit, Uint16, Int16, Bits:
 		return 1
+	case String:
+		return int(i.Length)
 	case Uint32, Int32, Float32:
 		return 2
 	case Uint64, Int64, Float64:
@@ -54,7 +60,7 @@ func (t Type) registers() int {
 func ParseType(name string) (Type, error) {
 	for t, n := range typeNames {
 		if n == name {
-			return Type(t), nil //nolint:gosec // ten names
+			return Type(t), nil //nolint:gosec // twelve names
 		}
 	}
 	return 0, fmt.Errorf("type %q, expected one of %v: %w", name, typeNames, ErrBadItem)
@@ -113,26 +119,31 @@ func (o Order) bigEndian(data []byte) (out [8]byte) {
 	return out
 }
 
-// Decode returns the value of the registers in data (2, 4 or 8 bytes, as they
-// came) or, for Bool, of one byte that is 0 or 1. ok is false for a Uint64 that
-// no Int64 holds.
+// Decode returns the value of the item's registers in data (two bytes each, as
+// they came) or, for Bool, of one byte that is 0 or 1. ok is false for a Uint64
+// that no Int64 holds.
 func (i Item) decode(data []byte) (v telemetry.Value, ok bool) {
 	if i.Type == Bool {
-		return boolean(data[0] != 0), true
+		return telemetry.BoolValue(data[0] != 0), true
+	}
+	if i.Type == String {
+		return telemetry.StringValue(text(i.Order.characters(data))), true
 	}
 	b := i.Order.bigEndian(data)
 	u16, u32, u64 := binary.BigEndian.Uint16(b[:]), binary.BigEndian.Uint32(b[:]), binary.BigEndian.Uint64(b[:])
 	switch i.Type {
-	case Bool, Bit:
-		return boolean(u16>>i.Bit&1 == 1), true
+	case Bool, String, Bit:
+		return telemetry.BoolValue(u16>>i.Bit&1 == 1), true
+	case Bits:
+		return telemetry.IntValue(int64(u16 >> i.Bit & i.mask())), true
 	case Uint16:
-		return integer(int64(u16)), true
+		return telemetry.IntValue(int64(u16)), true
 	case Int16:
-		return integer(int64(int16(u16))), true //nolint:gosec // two's complement
+		return telemetry.IntValue(int64(int16(u16))), true //nolint:gosec // two's complement
 	case Uint32:
-		return integer(int64(u32)), true
+		return telemetry.IntValue(int64(u32)), true
 	case Int32:
-		return integer(int64(int32(u32))), true //nolint:gosec // two's complement
+		return telemetry.IntValue(int64(int32(u32))), true //nolint:gosec // two's complement
 	case Int64:
 		return telemetry.Value{Kind: telemetry.Int64, Bits: u64}, true
 	case Uint64:
@@ -141,25 +152,38 @@ func (i Item) decode(data []byte) (v telemetry.Value, ok bool) {
 		}
 		return telemetry.Value{Kind: telemetry.Int64, Bits: u64}, true
 	case Float32:
-		return float(float64(math.Float32frombits(u32))), true
+		return telemetry.FloatValue(float64(math.Float32frombits(u32))), true
 	case Float64:
 		return telemetry.Value{Kind: telemetry.Float64, Bits: u64}, true
 	}
 	return telemetry.Value{}, false
 }
 
-func boolean(b bool) telemetry.Value {
-	v := telemetry.Value{Kind: telemetry.Bool}
-	if b {
-		v.Bits = 1
+// mask has the Width lowest bits set.
+func (i Item) mask() uint16 { return uint16(1<<i.Width - 1) } //nolint:gosec // Width is 1 to 16
+
+// characters returns the bytes of a text in the order of reading.
+func (o Order) characters(data []byte) []byte {
+	out := bytes.Clone(data)
+	if o == BADC {
+		for i := 0; i+1 < len(out); i += 2 {
+			out[i], out[i+1] = out[i+1], out[i]
+		}
 	}
-	return v
+	return out
 }
 
-func integer(i int64) telemetry.Value {
-	return telemetry.Value{Kind: telemetry.Int64, Bits: uint64(i)} //nolint:gosec // two's complement
-}
-
-func float(f float64) telemetry.Value {
-	return telemetry.Value{Kind: telemetry.Float64, Bits: math.Float64bits(f)}
+// text ends at the first NUL and has no blanks at its end. Devices are older
+// than UTF-8: what is not it is taken for Latin-1.
+func text(b []byte) string {
+	b, _, _ = bytes.Cut(b, []byte{0})
+	b = bytes.TrimRight(b, " ")
+	if utf8.Valid(b) {
+		return string(b)
+	}
+	runes := make([]rune, len(b))
+	for i, c := range b {
+		runes[i] = rune(c)
+	}
+	return string(runes)
 }

@@ -12,6 +12,7 @@ package crash
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -44,6 +45,8 @@ const ordersEnv = "TWINLOG_CRASH"
 func TestMain(m *testing.M) {
 	text := os.Getenv(ordersEnv)
 	if text == "" {
+		flag.Parse()
+		_ = flag.Set("test.parallel", fmt.Sprint(lives)) // they mostly wait
 		os.Exit(m.Run())
 	}
 	var o orders
@@ -96,9 +99,9 @@ func (o orders) hook() func(string) {
 }
 
 const (
-	writers    = 8
-	window     = 150 // positions: closed many times a second
-	maxPerCall = 20  // events in one append
+	writers    = 6
+	window     = 60 // positions: closed many times a second
+	maxPerCall = 12 // events in one append
 )
 
 func logConfig() badgerlog.Config {

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -24,10 +25,9 @@ func streamOf(w int) eventlog.StreamID {
 func fact(id eventlog.StreamID, rev uint64) eventlog.NewEvent {
 	sum := sha256.Sum256(binary.BigEndian.AppendUint64([]byte(id), rev))
 	e := eventlog.NewEvent{ID: eventlog.EventID(sum[:16]), Type: "asset.moved.v1", Data: sum[:]}
-	for n := int(sum[17]) % 40; len(e.Data) < n*40; { // up to 1,600 bytes, which do not pack
-		more := sha256.Sum256(e.Data)
-		e.Data = append(e.Data, more[:]...)
-	}
+	more := make([]byte, int(sum[17])%40*40) // up to 1,560 bytes, which do not pack
+	_, _ = rand.NewChaCha8(sum).Read(more)
+	e.Data = append(e.Data, more...)
 	if id.Category() != eventlog.TelemetryCategory || sum[18]%16 == 0 {
 		return e
 	}

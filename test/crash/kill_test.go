@@ -23,11 +23,19 @@ import (
 // A life is a data directory through its crashes.
 type life struct {
 	dir, acks string
+	forgets   string // the end of the names of files whose syncs are lost, "" for an honest disk
 }
 
 func newLife(t *testing.T) life {
 	t.Helper()
 	return life{dir: t.TempDir(), acks: filepath.Join(t.TempDir(), "acks")}
+}
+
+// forget makes room: a torture run has thousands of lives.
+func (l life) forget() {
+	if l.dir != "" {
+		_ = os.RemoveAll(l.dir)
+	}
 }
 
 // acknowledged reads what children said; a line that a kill cut is none.
@@ -114,22 +122,47 @@ func (l life) look(t *testing.T, how string) {
 
 // generation is after how many kills a new directory is begun: reading all of
 // an old one takes longer each time.
-const generation = 16
+const generation = 12
+
+// lives go on beside each other: a kill is mostly waiting.
+const lives = 4
 
 // TestKilled kills the process at each named moment in turn, in the midst of
 // what follows it, at random times, and in its first moments, when it repairs
 // what the kill before has left. Every other time nobody looks in between.
 func TestKilled(t *testing.T) {
-	rng := rand.New(rand.NewPCG(budget.Seed(t), 0))
+	seed := budget.Seed(t)
+	seen := make(chan ends, lives)
+	end := time.Now().Add(budget.For(t))
+	t.Run("lives", func(t *testing.T) {
+		for i := range lives {
+			t.Run(fmt.Sprint(i), func(t *testing.T) {
+				t.Parallel()
+				seen <- killUntil(t, end, rand.New(rand.NewPCG(seed, uint64(i))))
+			})
+		}
+	})
+	close(seen)
+	all := ends{}
+	for one := range seen {
+		for how, n := range one {
+			all[how] += n
+		}
+	}
+	all.report(t)
+}
+
+func killUntil(t *testing.T, end time.Time, rng *rand.Rand) ends {
 	seen := ends{}
 	var l life
-	for end, n := time.Now().Add(budget.For(t)), 0; n < 6 || time.Now().Before(end); n++ {
+	for n := 0; n < 4 || time.Now().Before(end); n++ {
 		if n%generation == 0 {
+			l.forget()
 			l = newLife(t)
 		}
 		o, atMost := orders{}, time.Duration(1+rng.IntN(250))*time.Millisecond
 		if n%5 != 4 {
-			o = orders{Moment: moments[rng.IntN(len(moments))], Nth: 1 + rng.IntN(6)}
+			o = orders{Moment: moments[rng.IntN(len(moments))], Nth: 1 + rng.IntN(3)}
 			if atMost = 2 * time.Second; rng.IntN(2) == 0 {
 				o.Later = time.Duration(1 + rng.IntN(3_000_000))
 			}
@@ -141,7 +174,7 @@ func TestKilled(t *testing.T) {
 		}
 	}
 	l.look(t, "at the end")
-	seen.report(t)
+	return seen
 }
 
 // TestKilledEnteringASync kills the process when a thread of it enters one of
@@ -154,6 +187,7 @@ func TestKilledEnteringASync(t *testing.T) {
 	var l life
 	for end, n := time.Now().Add(budget.For(t)/4), 0; n < 2 || time.Now().Before(end); n++ {
 		if n%generation == 0 {
+			l.forget()
 			l = newLife(t)
 		}
 		how := l.run(t, orders{}, 10*time.Second, strace, "-f", "-q", "-o", "/dev/null", "-e", "trace=msync,fsync",

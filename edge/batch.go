@@ -5,11 +5,13 @@ import (
 
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
+	"github.com/twinlog/twinlog/edge/outbox"
 )
 
 // A piece is one sample on its way into a message.
 type piece struct {
 	tag      int
+	rank     outbox.Priority
 	value    telemetry.Value
 	code     quality.Code
 	at       time.Time
@@ -17,9 +19,10 @@ type piece struct {
 	historic bool // it is not what the tag is now
 }
 
-// A part becomes one message: pieces of one device under one source time.
+// A part becomes one message: pieces of one device and priority under one source time.
 type part struct {
 	device int
+	rank   outbox.Priority
 	at     time.Time
 	native bool
 	pieces []piece
@@ -36,7 +39,7 @@ type batch struct{ parts []part }
 func (b *batch) add(device int, p piece) {
 	for i := len(b.parts) - 1; i >= 0; i-- {
 		part := &b.parts[i]
-		if part.device != device || part.native != p.native || (p.native && !part.at.Equal(p.at)) || part.has(p.tag) {
+		if part.device != device || part.rank != p.rank || part.native != p.native || (p.native && !part.at.Equal(p.at)) || part.has(p.tag) {
 			continue
 		}
 		if p.at.Before(part.at) {
@@ -45,7 +48,7 @@ func (b *batch) add(device int, p piece) {
 		part.pieces = append(part.pieces, p)
 		return
 	}
-	b.parts = append(b.parts, part{device: device, at: p.at, native: p.native, pieces: []piece{p}})
+	b.parts = append(b.parts, part{device: device, rank: p.rank, at: p.at, native: p.native, pieces: []piece{p}})
 }
 
 // has guards the rule that no message has a signal twice.

@@ -23,6 +23,7 @@ import (
 	"github.com/twinlog/twinlog/edge/acquire"
 	"github.com/twinlog/twinlog/edge/deadband"
 	"github.com/twinlog/twinlog/edge/normalize"
+	"github.com/twinlog/twinlog/edge/outbox"
 	"github.com/twinlog/twinlog/edge/quality"
 )
 
@@ -31,7 +32,8 @@ var ErrBadPipeline = errors.New("invalid pipeline")
 
 // A Message is what one scan of one device found worth sending.
 type Message struct {
-	Place string // where the device stands: "enterprise/site/area/line", the first four levels of its topic
+	Priority outbox.Priority
+	Place    string // where the device stands: "enterprise/site/area/line", the first four levels of its topic
 	// Row holds the device and the samples. MsgID, Seq, Gateway and
 	// SchemaVersion are left to the sink, which knows its own numbers.
 	Row telemetry.Row
@@ -67,6 +69,7 @@ type Tag struct {
 	Scale    normalize.Scale
 	Limits   quality.Limits
 	Deadband deadband.Rule
+	Priority outbox.Priority // how long its samples are kept when not all can be
 }
 
 // A Pipeline is one source with its tags. Exactly one of Polled and Reporting

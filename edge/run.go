@@ -121,7 +121,7 @@ func (r *run) hear(ctx context.Context, scan acquire.Scan) error {
 	}
 	for tag, j := range r.judges {
 		if j.Overdue(scan.At) {
-			out.add(r.Tags[tag].Device, piece{tag: tag, code: quality.BadNoCommunication, at: scan.At})
+			out.add(r.Tags[tag].Device, piece{tag: tag, rank: r.Tags[tag].Priority, code: quality.BadNoCommunication, at: scan.At})
 		}
 	}
 	for parts := out.parts; len(parts) > 0; {
@@ -168,7 +168,7 @@ func (r *run) weigh(reading acquire.Reading) (piece, bool) {
 	if code.Status() == quality.IsBad {
 		r.counts.bad.Add(1)
 	}
-	p := piece{tag: tag, value: value, code: code, at: at, native: native}
+	p := piece{tag: tag, rank: r.Tags[tag].Priority, value: value, code: code, at: at, native: native}
 	return p, r.Tags[tag].Deadband.Passes(r.sent[tag], value, code, at)
 }
 
@@ -229,7 +229,7 @@ func (r *run) put(ctx context.Context, parts []part, now time.Time) error {
 
 func (r *run) message(part part, now time.Time) Message {
 	device := r.Devices[part.device]
-	m := Message{Place: device.Place, Row: telemetry.Row{
+	m := Message{Priority: part.rank, Place: device.Place, Row: telemetry.Row{
 		Device: device.ID, DeviceType: device.Type,
 		SourceTime: part.at, ServerTime: now, Basis: telemetry.FromSourceTS,
 		EdgeLatency: max(now.Sub(part.at), 0),

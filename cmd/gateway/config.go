@@ -31,7 +31,9 @@ type Uplink struct {
 
 // Outbox bounds what is kept while the server cannot be reached.
 type Outbox struct {
-	MaxBytes int64 // zero for the outbox's standard
+	MaxBytes    int64 // all lanes together; zero for 1 GiB
+	Stop        bool  // refuse what is new when it is full, instead of dropping the oldest of the lowest priority
+	BacklogRate int   // messages a second that leave the backlog; zero for the outbox's standard
 }
 
 // A Source is one connection with its devices and tags.
@@ -78,7 +80,7 @@ func (p Protocols) Parse(name string, text []byte) (Config, error) {
 		Username: up.At("username").Text(), PasswordFile: up.At("password_file").Text(),
 		KeepAlive: up.At("keep_alive").Duration(0, time.Second),
 	}
-	c.Outbox.MaxBytes = f.At("outbox").Fields(names(outboxKeys)...).At("max_bytes").Bytes(0)
+	c.Outbox = readOutbox(f.At("outbox"))
 
 	r := reader{protocols: p, place: c.Place, sources: map[string]bool{}, devices: map[string]bool{}}
 	for i, n := range f.At("sources").Need().Items() {
@@ -88,6 +90,19 @@ func (p Protocols) Parse(name string, text []byte) (Config, error) {
 		return Config{}, err
 	}
 	return c, nil
+}
+
+func readOutbox(n conf.Node) Outbox {
+	f := n.Fields(names(outboxKeys)...)
+	o := Outbox{MaxBytes: f.At("max_bytes").Bytes(0), BacklogRate: f.At("backlog_rate").Int(0, 1, 1_000_000)}
+	switch full := f.At("when_full"); {
+	case !full.Given():
+	case full.Text() == "stop":
+		o.Stop = true
+	case full.Text() != "drop oldest":
+		full.Fault("%q, expected \"drop oldest\" or stop", full.Text())
+	}
+	return o
 }
 
 // A reader carries what has to be unique in the whole file.

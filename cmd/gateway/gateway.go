@@ -12,12 +12,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/twinlog/twinlog/adapters/queue/badgerqueue"
 	"github.com/twinlog/twinlog/adapters/uplink/mqttlink"
 	"github.com/twinlog/twinlog/adapters/uplink/wire"
 	"github.com/twinlog/twinlog/edge"
@@ -27,10 +24,11 @@ import (
 
 // A Gateway is ready to run. It owns its outbox, which nobody else may open.
 type Gateway struct {
+	config Config
 	edge   *edge.Gateway
-	outbox *outbox.Outbox
-	queue  *badgerqueue.Queue
-	link   *mqttlink.Link
+	outbox *Store
+	data   string
+	log    *slog.Logger
 }
 
 // Open makes the gateway of c with its outbox in dir, which is made if it is
@@ -40,22 +38,14 @@ func Open(ctx context.Context, c Config, dir string, log *slog.Logger) (*Gateway
 	if err != nil {
 		return nil, err
 	}
-	link, err := c.link()
-	if err != nil {
+	if _, err := c.link(c.ID); err != nil {
 		return nil, err
 	}
-	g := &Gateway{link: link}
-	if g.queue, err = badgerqueue.Open(filepath.Join(dir, "outbox"), badgerqueue.Config{Log: log}); err != nil {
+	g := &Gateway{config: c, data: dir, log: log}
+	if g.outbox, err = OpenStore(ctx, c, dir, log); err != nil {
 		return nil, err
 	}
-	g.outbox, err = outbox.Open(ctx, g.queue, outbox.Config{
-		Gateway: c.ID, Topic: c.topic(wire.Telemetry), Budget: c.Outbox.MaxBytes,
-		RetryMin: 500 * time.Millisecond, RetryMax: 10 * time.Second, // after an outage the plant is to be seen soon
-	})
-	if err != nil {
-		return nil, errors.Join(err, g.queue.Close())
-	}
-	if g.edge, err = edge.New(sink{g.outbox, c.ID}, log, pipelines); err != nil {
+	if g.edge, err = edge.New(sink{g.outbox.Lanes}, log, pipelines); err != nil {
 		return nil, errors.Join(err, g.Close())
 	}
 	return g, nil
@@ -75,22 +65,24 @@ func Run(ctx context.Context, c Config, dir string, log *slog.Logger) error {
 func (g *Gateway) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return g.edge.Run(ctx) })
-	group.Go(func() error { return g.outbox.Drain(ctx, g.link) })
+	group.Go(func() error { return g.outbox.Run(ctx, g.config.link) })
+	group.Go(func() error { serveStore(ctx, g.outbox, g.data, g.log); return nil })
 	return group.Wait()
 }
 
 // Close closes the outbox, after Run has ended. What was not delivered stays in
 // it for the next time.
-func (g *Gateway) Close() error { return errors.Join(g.outbox.Close(), g.queue.Close()) }
+func (g *Gateway) Close() error { return g.outbox.Close() }
 
 // Status is what a gateway is doing.
 type Status struct {
 	Sources []edge.Status
-	Outbox  outbox.Stats
+	Outbox  outbox.Stats // of all lanes together
+	Lanes   []outbox.LaneStats
 }
 
 // Status returns what the gateway has done since Open.
-func (g *Gateway) Status() Status { return Status{g.edge.Status(), g.outbox.Stats()} }
+func (g *Gateway) Status() Status { return Status{g.edge.Status(), g.outbox.Total(), g.outbox.Stats()} }
 
 // Pipelines returns the pipeline of each source. Nothing is connected yet.
 func (c Config) Pipelines(log *slog.Logger) ([]edge.Pipeline, error) {
@@ -126,13 +118,17 @@ func (c Config) topic(class wire.Class) string {
 	return wire.Topic{Place: c.Place, DeviceType: gatewayType, Device: c.ID, Class: class}.String()
 }
 
-func (c Config) link() (*mqttlink.Link, error) {
+// link leads a lane to the server. Only the gateway's own source has a status.
+func (c Config) link(source string) (outbox.Link, error) {
 	if c.Uplink.URL == "" {
 		return nil, errors.New("uplink: url is missing, expected mqtt://host:port of the server")
 	}
-	config := mqttlink.Config{StatusTopic: c.topic(wire.Status), Endpoint: mqttlink.Endpoint{
-		URL: c.Uplink.URL, ClientID: c.ID, User: c.Uplink.Username, KeepAlive: c.Uplink.KeepAlive,
+	config := mqttlink.Config{Endpoint: mqttlink.Endpoint{
+		URL: c.Uplink.URL, ClientID: source, User: c.Uplink.Username, KeepAlive: c.Uplink.KeepAlive,
 	}}
+	if source == c.ID {
+		config.StatusTopic = c.topic(wire.Status)
+	}
 	if path := c.Uplink.PasswordFile; path != "" {
 		password, err := os.ReadFile(path)
 		if err != nil {
@@ -141,35 +137,4 @@ func (c Config) link() (*mqttlink.Link, error) {
 		config.Password = bytes.TrimRight(password, "\r\n")
 	}
 	return mqttlink.New(config)
-}
-
-// A sink puts what the pipelines found worth sending into the outbox.
-type sink struct {
-	outbox  *outbox.Outbox
-	gateway string
-}
-
-var _ edge.Sink = sink{}
-
-// Put returns when the messages are durable. Times leave with a millisecond, as
-// the wire has them: what is finer is the gateway's scheduler and not the
-// plant, and would be most of the message.
-func (s sink) Put(ctx context.Context, messages ...edge.Message) error {
-	bodies := make([]outbox.Body, len(messages))
-	for i, m := range messages {
-		row := m.Row
-		row.Gateway, row.SchemaVersion = s.gateway, wire.SchemaVersion
-		row.SourceTime, row.ServerTime = row.SourceTime.Truncate(time.Millisecond), row.ServerTime.Truncate(time.Millisecond)
-		row.EdgeLatency = max(0, row.ServerTime.Sub(row.SourceTime))
-		bodies[i] = outbox.Body{
-			Topic:   wire.Topic{Place: m.Place, DeviceType: row.DeviceType, Device: row.Device, Class: wire.Telemetry}.String(),
-			Samples: len(row.Samples),
-			Encode: func(n outbox.Number) ([]byte, error) {
-				row.Seq, row.HasSeq = n.Seq, true
-				return wire.AppendRow(nil, &row, n.Incarnation), nil
-			},
-		}
-	}
-	_, err := s.outbox.Put(ctx, bodies...)
-	return err
 }

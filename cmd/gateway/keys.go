@@ -23,7 +23,9 @@ var (
 		{Name: "keep_alive", Kind: protocol.Duration, Low: int64(time.Second), Help: "How often the link says that it lives."},
 	}
 	outboxKeys = []protocol.Key{
-		{Name: "max_bytes", Help: "A size such as 512MiB or 2GB; beyond it the oldest messages go, and a loss event says how many."},
+		{Name: "max_bytes", Help: "A size such as 512MiB or 2GB, for all lanes together; beyond it when_full applies, and a loss event says how many and whose."},
+		{Name: "when_full", Help: "drop oldest, of the lowest priority first; or stop, which takes nothing new."},
+		{Name: "backlog_rate", Kind: protocol.Int, Low: 1, High: 1_000_000, Help: "How many messages a second leave a backlog, so that what is new is not drowned."},
 	}
 	sourceKeys = []protocol.Key{
 		{Name: "name", Need: true, Help: "The source's name in logs and faults."},
@@ -54,6 +56,7 @@ var (
 		{Name: "stale", Kind: protocol.Duration, Low: int64(time.Millisecond), Help: "Not heard for so long is no value; for sources that speak by themselves."},
 		{Name: "max_rate", Kind: protocol.Number, Help: "The fastest the process can move, units per second."},
 		{Name: "deadband", Help: "What says nothing new."},
+		{Name: "priority", Help: "low, normal or high: how long its samples are kept when not all can be."},
 	}
 	deadbandKeys = []protocol.Key{
 		{Name: "absolute", Kind: protocol.Number, Help: "In the tag's unit, from the last value sent."},

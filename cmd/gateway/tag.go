@@ -9,6 +9,7 @@ import (
 	"github.com/twinlog/twinlog/edge"
 	"github.com/twinlog/twinlog/edge/deadband"
 	"github.com/twinlog/twinlog/edge/normalize"
+	"github.com/twinlog/twinlog/edge/outbox"
 	"github.com/twinlog/twinlog/edge/protocol"
 	"github.com/twinlog/twinlog/edge/quality"
 )
@@ -23,6 +24,7 @@ func readTag(n conf.Node, p protocol.Protocol, every time.Duration, seen map[str
 	}
 	unique(f.At("name"), seen, tag.Signal)
 	tag.Scale = readScale(n, f)
+	tag.Priority = readPriority(f.At("priority"))
 	tag.Limits = quality.Limits{
 		EURange: readRange(f.At("range")),
 		Frozen:  f.At("frozen").Duration(0, time.Millisecond),
@@ -32,6 +34,21 @@ func readTag(n conf.Node, p protocol.Protocol, every time.Duration, seen map[str
 	f.At("max_rate").Check(quality.Limits{MaxRate: tag.Limits.MaxRate}.Check())
 	tag.Deadband = readDeadband(f.At("deadband"), tag.Limits.EURange)
 	return tag, f
+}
+
+// readPriority reads how long a tag's samples are kept when not all can be.
+func readPriority(n conf.Node) outbox.Priority {
+	switch text := n.Text(); text {
+	case "", "normal":
+		return outbox.Normal
+	case "high":
+		return outbox.High
+	case "low":
+		return outbox.Low
+	default:
+		n.Fault("%q, expected low, normal or high", text)
+		return outbox.Normal
+	}
 }
 
 // readScale reads scale and offset, which lead to the engineering value or,

@@ -4,6 +4,7 @@
 //
 //	twinlog-edge check --config plant.yaml              says what is wrong with a configuration
 //	twinlog-edge run --config plant.yaml --data DIR     runs it
+//	twinlog-edge outbox stats --config plant.yaml --data DIR     says what waits for the server
 //
 // `twinlog-edge COMMAND --help` is the manual of each; docs/protocols/modbus.md
 // explains the configuration key by key.
@@ -29,8 +30,9 @@ on its own disk until the server has it. It works as well without a server, for
 as long as its outbox has room.`
 
 type commands struct {
-	Run   runCommand   `cmd:"" help:"Run the gateway."`
-	Check checkCommand `cmd:"" help:"Say everything that is wrong with a configuration, or what it would do."`
+	Run    runCommand    `cmd:"" help:"Run the gateway."`
+	Check  checkCommand  `cmd:"" help:"Say everything that is wrong with a configuration, or what it would do."`
+	Outbox outboxCommand `cmd:"" help:"Look into what waits for the server, and into what it refused."`
 }
 
 // streams are where a command speaks: answers to out, everything else to err.

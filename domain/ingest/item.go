@@ -80,7 +80,7 @@ func (g *Ingester) understand(it *item, w *workspace, readErr error) key {
 	u := &w.Uplink
 	it.kind, it.msgID = u.Kind, u.Row.MsgID
 	it.from, it.to, it.hasSeq = u.Row.Seq, u.Row.Seq, u.Row.HasSeq
-	it.device = device.See{Device: u.Device, Type: u.DeviceType, Place: u.Place, Gateway: u.Row.Gateway, How: device.FirstSeen}
+	it.device = device.See{Device: u.Device, Type: u.DeviceType, Place: u.Place, Gateway: gatewayOf(u.Row.Gateway), How: device.FirstSeen}
 	if n := len(it.message.Payload); n > MaxPayloadBytes && readErr == nil {
 		readErr = fmt.Errorf("payload of %d bytes, expected at most %d: %w", n, MaxPayloadBytes, eventlog.ErrTooLarge)
 	}
@@ -111,6 +111,12 @@ func (g *Ingester) understand(it *item, w *workspace, readErr error) key {
 		owner = "unknown"
 	}
 	return key{keyDeadLetter, owner, ""}
+}
+
+// gatewayOf takes the lane off a gateway's source: gw~backlog is a part of gw.
+func gatewayOf(source string) string {
+	gateway, _, _ := strings.Cut(source, "~")
+	return gateway
 }
 
 // maxSeq is the largest sequence number that JSON keeps exactly: events beside

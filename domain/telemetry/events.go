@@ -32,6 +32,18 @@ type Lost struct {
 	Newest time.Time `json:"newest,omitzero"` // when the last of them was made, UTC
 	At     time.Time `json:"at,omitzero"`     // when the source knew, UTC
 	Reason string    `json:"reason"`
+	// Tags says whose samples they were, as far as the source knew.
+	Tags []LostTag `json:"tags,omitempty"`
+}
+
+// LostTag is what was lost of one signal: so many samples, of source times from
+// From to To, both included, UTC.
+type LostTag struct {
+	Device  string    `json:"device"`
+	Signal  string    `json:"signal"`
+	Samples uint64    `json:"samples"`
+	From    time.Time `json:"from"`
+	To      time.Time `json:"to"`
 }
 
 // Counts says how much was lost.

@@ -23,10 +23,11 @@ const (
 
 // A put is one caller of Put, waiting for the commit that it shares.
 type put struct {
-	bodies []Body
-	last   uint64
-	err    error
-	done   chan struct{}
+	bodies  []Body
+	release []uint64 // refused messages that the bodies take the place of
+	last    uint64
+	err     error
+	done    chan struct{}
 }
 
 // Put gives the bodies the lane's next numbers, in order, and returns the last
@@ -34,10 +35,13 @@ type put struct {
 // MaxMessageBytes. If ctx ends while the commit is under way, the messages may
 // be accepted all the same.
 func (o *Outbox) Put(ctx context.Context, bodies ...Body) (uint64, error) {
-	if len(bodies) > commitMessages {
-		return 0, fmt.Errorf("outbox %s: %d messages at once, expected at most %d: %w", o.cfg.Gateway, len(bodies), commitMessages, ErrTooLarge)
+	return o.put(ctx, &put{bodies: bodies, done: make(chan struct{})})
+}
+
+func (o *Outbox) put(ctx context.Context, p *put) (uint64, error) {
+	if len(p.bodies) > commitMessages {
+		return 0, fmt.Errorf("outbox %s: %d messages at once, expected at most %d: %w", o.cfg.Gateway, len(p.bodies), commitMessages, ErrTooLarge)
 	}
-	p := &put{bodies: bodies, done: make(chan struct{})}
 	select {
 	case o.puts <- p:
 	case <-o.ended:
@@ -73,16 +77,20 @@ func (o *Outbox) commit(ctx context.Context) {
 		case p := <-o.puts:
 			err = o.write(ctx, o.gather(p))
 		case <-tick.C:
-			if o.ackDue() {
+			if o.ackDue() || o.stop.due() {
 				err = o.write(ctx, nil)
 			}
 		case <-o.acks:
 			err = o.write(ctx, nil)
+		case <-o.room:
+			err = o.write(ctx, nil)
 		case <-o.done:
+			o.stop.at = time.Time{} // due now
 			err = o.write(ctx, nil) // so that little is sent again
 			closed = err == nil
 		}
 	}
+	o.cfg.Shared.leave(o)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.failed = ErrClosed
@@ -125,8 +133,10 @@ type batch struct {
 // commits as their bytes need, and tells the callers.
 func (o *Outbox) write(ctx context.Context, puts []*put) error {
 	for first := true; first || len(puts) > 0; first = false {
-		b, taken := o.batch(puts)
-		err := o.apply(ctx, b)
+		b, taken, err := o.batch(ctx, puts)
+		if err == nil {
+			err = o.apply(ctx, b)
+		}
 		if err != nil && !errors.Is(err, ErrFull) {
 			taken = len(puts) // no commit will follow this one
 		}
@@ -146,7 +156,7 @@ func (o *Outbox) write(ctx context.Context, puts []*put) error {
 
 // batch builds the next commit from the first puts that fit, at least one, and
 // says how many they are.
-func (o *Outbox) batch(puts []*put) (b batch, taken int) {
+func (o *Outbox) batch(ctx context.Context, puts []*put) (b batch, taken int, err error) {
 	now := time.Now().UTC()
 	o.mu.Lock()
 	b.Head, b.seen = o.head, o.answers
@@ -154,6 +164,9 @@ func (o *Outbox) batch(puts []*put) (b batch, taken int) {
 	b.Head.Acked = b.seen.acked
 	b.Head.Messages -= b.seen.messages
 	b.Head.Bytes -= b.seen.bytes
+	if err := o.quarantine(ctx, &b, now); err != nil {
+		return b, len(puts), err
+	}
 	var bytes int64
 	for _, p := range puts {
 		if bytes >= commitBytes {
@@ -161,10 +174,15 @@ func (o *Outbox) batch(puts []*put) (b batch, taken int) {
 		}
 		taken++
 		next := b.Head.Next
-		messages, err := encode(p.bodies, b.Head.Incarnation, next, now)
+		messages, err := encode(p.bodies, Number{o.cfg.Gateway, b.Head.Incarnation, next}, now)
 		if err != nil {
 			p.err = fmt.Errorf("outbox %s: %w", o.cfg.Gateway, err)
 			continue // it used no number
+		}
+		if o.cfg.Shared.stops(o, b.Head.Bytes+bytes, messages) {
+			p.err = fmt.Errorf("outbox %s: its budget of %d bytes is used up: %w", o.cfg.Gateway, o.cfg.Shared.bytes, ErrFull)
+			o.refuse(messages)
+			continue
 		}
 		for _, m := range messages {
 			bytes += m.size()
@@ -172,19 +190,21 @@ func (o *Outbox) batch(puts []*put) (b batch, taken int) {
 		b.Put = append(b.Put, messages...)
 		b.Head.Next = next + uint64(len(messages))
 		p.last = b.Head.Next - 1
+		b.Release = append(b.Release, p.release...)
+		b.Head.Quarantined -= uint64(len(p.release))
 	}
 	b.Head.Messages += uint64(len(b.Put))
 	b.Head.Bytes += bytes
-	return b, taken
+	return b, taken, nil
 }
 
-// encode numbers the bodies of one put from next on.
-func encode(bodies []Body, incarnation string, next uint64, now time.Time) ([]Message, error) {
+// encode numbers the bodies of one put from first on.
+func encode(bodies []Body, first Number, now time.Time) ([]Message, error) {
 	messages := make([]Message, 0, len(bodies))
 	bytes := 0
 	for i, b := range bodies {
-		seq := next + uint64(i)
-		payload, err := b.Encode(Number{incarnation, seq})
+		seq := first.Seq + uint64(i)
+		payload, err := b.Encode(Number{first.Source, first.Incarnation, seq})
 		if err != nil {
 			return nil, fmt.Errorf("encode for %s: %w", b.Topic, err)
 		}
@@ -201,13 +221,13 @@ func encode(bodies []Body, incarnation string, next uint64, now time.Time) ([]Me
 // apply commits b after dropping what the budget no longer holds. When the store
 // itself is full, twice what b adds is dropped and it is tried once more.
 func (o *Outbox) apply(ctx context.Context, b batch) error {
-	over := b.Head.Bytes - o.cfg.Budget
-	if over > 0 {
-		// So that a full outbox drops now and then, and not at every Put.
-		over += o.cfg.Budget / 64
-	}
+	over := o.cfg.Shared.over(o, b.Head.Bytes)
 	err := o.try(ctx, b, over)
 	if !errors.Is(err, ErrFull) {
+		return err
+	}
+	if o.cfg.Shared.stop {
+		o.refuse(b.Put)
 		return err
 	}
 	var need int64
@@ -219,19 +239,30 @@ func (o *Outbox) apply(ctx context.Context, b batch) error {
 
 // try commits b after dropping about over bytes, if above zero.
 func (o *Outbox) try(ctx context.Context, b batch, over int64) (err error) {
-	if len(b.Put) == 0 && b.seen.messages == 0 {
+	told := o.stop.due()
+	if len(b.Put) == 0 && len(b.Release) == 0 && b.seen.messages == 0 && over <= 0 && !told {
 		return nil // nothing to say
 	}
-	if over > 0 {
-		after, next := o.fence()
+	next := o.stop
+	if over > 0 || told {
+		after, free := o.fence()
 		defer o.unfence()
-		if err := o.drop(ctx, &b.Change, Range{after + 1, next - 1}, over); err != nil {
-			return err
+		if told {
+			if next, err = o.tell(&b.Change, after); err != nil {
+				return err
+			}
+		}
+		if over > 0 {
+			if err := o.drop(ctx, &b.Change, Range{after + 1, free - 1}, over); err != nil {
+				return err
+			}
 		}
 	}
 	if err := o.queue.Commit(ctx, b.Change); err != nil {
 		return err
 	}
+	o.stop = next
+	o.cfg.Shared.holds(o, b.Head.Bytes)
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.head.Messages == o.answers.messages && len(b.Put) > 0 {
@@ -240,6 +271,7 @@ func (o *Outbox) try(ctx context.Context, b batch, over int64) (err error) {
 	o.head = b.Head
 	o.answers.messages -= b.seen.messages
 	o.answers.bytes -= b.seen.bytes
+	o.answers.refusals = o.answers.refusals[len(b.seen.refusals):]
 	o.answers.since = time.Now()
 	o.changed()
 	return nil

@@ -28,6 +28,11 @@ type linkState struct {
 // first message without an answer. Only one Drain may run at a time.
 func (o *Outbox) Drain(ctx context.Context, link Link) error {
 	for failures := 0; ; failures++ {
+		if o.cfg.Idle > 0 {
+			if err := o.something(ctx); err != nil {
+				return fmt.Errorf("drain: %w", err)
+			}
+		}
 		answered, err := o.session(ctx, link)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -38,8 +43,34 @@ func (o *Outbox) Drain(ctx context.Context, link Link) error {
 		if answered > 0 {
 			failures = 0 // the link works, so the next one may come soon
 		}
+		if errors.Is(err, errIdle) {
+			continue
+		}
 		if err := sleep(ctx, o.retryAfter(failures)); err != nil {
 			return err
+		}
+	}
+}
+
+// errIdle ends a session that had nothing to do.
+var errIdle = errors.New("nothing to send")
+
+// something waits until there is a message without an answer.
+func (o *Outbox) something(ctx context.Context) error {
+	for {
+		o.mu.Lock()
+		some, failed, news := o.head.Next-1 > o.answers.acked, o.failed, o.news
+		o.mu.Unlock()
+		switch {
+		case failed != nil:
+			return failed
+		case some:
+			return nil
+		}
+		select {
+		case <-news:
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 }
@@ -76,7 +107,13 @@ type flown struct {
 // session runs one connection until it is lost. It returns how many messages
 // were answered and what ended it.
 func (o *Outbox) session(ctx context.Context, link Link) (answered int, err error) {
-	defer func() { o.linked(false, err) }()
+	defer func() {
+		if errors.Is(err, errIdle) {
+			o.linked(false, nil)
+		} else {
+			o.linked(false, err)
+		}
+	}()
 	s, err := link.Connect(ctx)
 	if err != nil {
 		return 0, err
@@ -113,6 +150,7 @@ func (o *Outbox) send(ctx context.Context, s Session, under chan<- flown) error 
 	o.mu.Lock()
 	next := o.answers.acked + 1
 	o.mu.Unlock()
+	pace := pace{rate: o.cfg.Rate}
 	for {
 		to, err := o.take(ctx, next)
 		if err != nil {
@@ -135,6 +173,9 @@ func (o *Outbox) send(ctx context.Context, s Session, under chan<- flown) error 
 			case <-ctx.Done():
 				return ctx.Err()
 			}
+			if err := pace.wait(ctx); err != nil {
+				return err
+			}
 			if err := s.Send(ctx, m); err != nil {
 				return fmt.Errorf("send %d: %w", m.Seq, err)
 			}
@@ -142,6 +183,31 @@ func (o *Outbox) send(ctx context.Context, s Session, under chan<- flown) error 
 			next = m.Last + 1
 		}
 	}
+}
+
+// A pace keeps a rate of messages a second; 0 is no rate.
+type pace struct {
+	rate int
+	next time.Time
+}
+
+// paceStep is how far a pace may be ahead before it waits: a timer is not finer.
+const paceStep = 10 * time.Millisecond
+
+func (p *pace) wait(ctx context.Context) error {
+	if p.rate <= 0 {
+		return nil
+	}
+	now := time.Now()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	ahead := p.next.Sub(now)
+	p.next = p.next.Add(time.Second / time.Duration(p.rate))
+	if ahead < paceStep {
+		return nil
+	}
+	return sleep(ctx, ahead)
 }
 
 // chunk is how many messages are taken at a time.
@@ -165,12 +231,38 @@ func (o *Outbox) take(ctx context.Context, next uint64) (to uint64, err error) {
 		}
 		news := o.news
 		o.mu.Unlock()
-		select {
-		case <-news:
-		case <-ctx.Done():
-			return 0, ctx.Err()
+		if err := o.await(ctx, news); err != nil {
+			return 0, err
 		}
 	}
+}
+
+// await waits for news, and with Config.Idle not for ever.
+func (o *Outbox) await(ctx context.Context, news <-chan struct{}) error {
+	var idle <-chan time.Time
+	if o.cfg.Idle > 0 {
+		t := time.NewTimer(o.cfg.Idle)
+		defer t.Stop()
+		idle = t.C
+	}
+	select {
+	case <-news:
+		return nil
+	case <-idle:
+		return o.idle()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// idle is errIdle if every message has its answer.
+func (o *Outbox) idle() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.head.Next-1 > o.answers.acked {
+		return nil
+	}
+	return errIdle
 }
 
 // took extends what take said by the numbers that a telemetry.lost stands for.
@@ -204,12 +296,12 @@ func (o *Outbox) receive(ctx context.Context, s Session, under <-chan flown) (an
 			return answered, fmt.Errorf("answer to message %d where %d is due: %w", a.Seq, f.seq, ErrLinkLost)
 		}
 		answered++
-		o.answered(f, a.Refused != "")
+		o.answered(f, a.Refused)
 	}
 }
 
 // answered notes that the server has a message.
-func (o *Outbox) answered(f flown, refused bool) {
+func (o *Outbox) answered(f flown, refused string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.answers.messages == 0 {
@@ -218,8 +310,9 @@ func (o *Outbox) answered(f flown, refused bool) {
 	o.answers.acked = f.last
 	o.answers.messages++
 	o.answers.bytes += f.size
-	if refused {
+	if refused != "" {
 		o.answers.refused++
+		o.answers.refusals = append(o.answers.refusals, refusal{f.seq, refused})
 	}
 	o.oldest = f.made // the next one is about as old, or newer
 	if o.answers.messages >= uint64(min(ackMessages, (o.cfg.Window+1)/2)) {

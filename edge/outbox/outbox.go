@@ -10,8 +10,9 @@
 // under way, answers come in their order, and a message is forgotten only after
 // its answer (docs/formats/outbox.md).
 //
-// A full outbox drops its oldest messages that were never sent. It does not
-// choose by importance: lanes do, each with an outbox of its own.
+// A full outbox drops its oldest messages that were never sent, or refuses new
+// ones if it is told to. It does not choose by importance: lanes do, each with
+// an outbox of its own and all under one Budget (Lanes).
 package outbox
 
 import (
@@ -58,12 +59,19 @@ type Message struct {
 	Loss    *Loss // what a telemetry.lost stands for; nil for any other message
 }
 
-// Loss is what was dropped: the messages, and what was in them.
+// Loss is what was dropped: the messages, and what was in them. Which tags had
+// how many samples from when to when is in the payload.
 type Loss struct {
 	Messages uint64
 	Samples  uint64
 	Bytes    uint64    // of payload
 	Until    time.Time // when the newest of them was made
+}
+
+// A Content is one sample of a message, as Config.Contents tells it.
+type Content struct {
+	Device, Signal string
+	At             time.Time // source time
 }
 
 // size is what a message counts against the budget: its bytes and about what a
@@ -72,6 +80,7 @@ func (m Message) size() int64 { return int64(len(m.Payload)+len(m.Topic)) + 64 }
 
 // Number is a message's name: unique for ever, and known to both ends.
 type Number struct {
+	Source      string // of the lane: Config.Gateway
 	Incarnation string
 	Seq         uint64
 }
@@ -95,6 +104,7 @@ type Head struct {
 	Bytes       int64  // held, as counted against the budget
 	Lost        uint64 // messages dropped since Created
 	LostSamples uint64
+	Quarantined uint64 // refused messages that are kept
 }
 
 // A Change is what one commit does to a Queue, all or nothing.
@@ -102,6 +112,10 @@ type Change struct {
 	Drop Range     // messages to forget, before Put
 	Put  []Message // messages to keep, in order; a message with the same Seq is replaced
 	Head Head      // the new head; messages up to Head.Acked may be forgotten at any time
+	// Refused are messages to keep apart, by their number, until Release names
+	// them. Release comes after Refused.
+	Refused []Refusal
+	Release []uint64
 }
 
 // Range is a span of numbers, both ends included. The zero Range is empty.
@@ -120,6 +134,9 @@ type Queue interface {
 	// Read returns the messages with Seq in [from, to], in order: at most max,
 	// and no more once maxBytes are reached, but at least one if there is one.
 	Read(ctx context.Context, from, to uint64, max int, maxBytes int64) ([]Message, error)
+	// Refused returns the refused messages that are kept with Seq > after, in
+	// order, at most max.
+	Refused(ctx context.Context, after uint64, max int) ([]Refusal, error)
 }
 
 // Previous is the incarnation that a new one replaces, as far as it is known.
@@ -162,10 +179,27 @@ type Config struct {
 	// Budget is how many bytes may wait; 0 means 1 GiB. Messages that may have
 	// been sent, at most three windows of them, are kept even beyond it.
 	Budget int64
+	// Stop refuses new messages with ErrFull when the budget is reached, instead
+	// of dropping the oldest; what was refused is told as lost all the same.
+	Stop bool
+	// Shared, if not nil, is a budget together with other lanes, in place of
+	// Budget and Stop. Of those that hold anything, the lane with the lowest Rank
+	// drops first.
+	Shared *Budget
+	Rank   int
 	Window int // messages under way; 0 means 1,024
 	// AnswerWithin is how long the oldest message may stay unanswered before the
 	// link counts as lost; 0 means 30 s.
 	AnswerWithin time.Duration
+	// Rate bounds how many messages a second are handed to the link, so that what
+	// was kept during an outage leaves room for what is new; 0 means no bound.
+	Rate int
+	// Idle ends a connection that had nothing to do for so long; the next message
+	// makes another. 0 means never.
+	Idle time.Duration
+	// Contents calls visit for every sample of a payload, so that a loss can say
+	// whose samples they were; nil: it can't.
+	Contents func(m Message, visit func(Content)) error
 	// RetryMin and RetryMax bound the wait between two connections, which
 	// doubles and is drawn at random from its upper half; 0 means 1 s and 2 min.
 	RetryMin, RetryMax time.Duration
@@ -179,6 +213,9 @@ func (c Config) withDefaults() Config {
 	}
 	if c.Budget <= 0 {
 		c.Budget = 1 << 30
+	}
+	if c.Shared == nil {
+		c.Shared = NewBudget(c.Budget, c.Stop)
 	}
 	if c.Window <= 0 {
 		c.Window = Window
@@ -196,6 +233,7 @@ type Outbox struct {
 	queue Queue
 	puts  chan *put
 	acks  chan struct{} // capacity 1: enough answers for a commit of their own
+	room  chan struct{} // capacity 1: another lane needs this one to drop something
 	done  chan struct{} // closed by Close
 	ended chan struct{} // closed when the committer has ended
 	close sync.Once
@@ -217,6 +255,8 @@ type Outbox struct {
 	link     linkState
 
 	sent atomic.Uint64 // messages handed to a link
+
+	stop stop // what was refused while the outbox was full; the committer's
 }
 
 // answers collects what the server has answered since the last commit.
@@ -226,6 +266,7 @@ type answers struct {
 	bytes    int64
 	refused  uint64
 	since    time.Time // of the first uncommitted answer
+	refusals []refusal // uncommitted
 }
 
 // Open returns the outbox on queue. In a new store it makes an incarnation,
@@ -237,7 +278,7 @@ func Open(ctx context.Context, queue Queue, cfg Config) (*Outbox, error) {
 	}
 	o := &Outbox{
 		cfg: cfg.withDefaults(), queue: queue, head: head,
-		puts: make(chan *put), acks: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{}),
+		puts: make(chan *put), acks: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{}),
 	}
 	if head.Incarnation == "" {
 		if err := o.begin(ctx, previous, time.Now()); err != nil {
@@ -248,6 +289,7 @@ func Open(ctx context.Context, queue Queue, cfg Config) (*Outbox, error) {
 	if err := o.recall(ctx); err != nil {
 		return nil, fmt.Errorf("outbox %s: %w", cfg.Gateway, err)
 	}
+	o.cfg.Shared.join(o)
 	go o.commit(context.WithoutCancel(ctx))
 	return o, nil
 }
@@ -277,7 +319,7 @@ func (o *Outbox) recall(ctx context.Context) error {
 // begin commits a new incarnation with its first message.
 func (o *Outbox) begin(ctx context.Context, previous Previous, now time.Time) error {
 	head := Head{Incarnation: newIncarnation(), Created: now.UTC(), Next: 1}
-	m, err := o.started(Number{head.Incarnation, head.Next}, previous, now)
+	m, err := o.started(Number{o.cfg.Gateway, head.Incarnation, head.Next}, previous, now)
 	if err != nil {
 		return err
 	}
@@ -316,6 +358,7 @@ type Stats struct {
 	Lost        uint64 // messages dropped for the budget, in this incarnation
 	LostSamples uint64
 	Refused     uint64 // messages that the server kept as refused, since Open
+	Quarantined uint64 // refused messages that are kept here
 	Sent        uint64 // messages handed to the link, resent ones again, since Open
 	Links       uint64 // connections made since Open
 	Linked      bool
@@ -329,7 +372,7 @@ func (o *Outbox) Stats() Stats {
 	s := Stats{
 		Incarnation: o.head.Incarnation, Accepted: o.head.Next - 1, Acked: o.answers.acked,
 		Depth: o.head.Messages - o.answers.messages, Bytes: o.head.Bytes - o.answers.bytes,
-		Lost: o.head.Lost, LostSamples: o.head.LostSamples, Refused: o.answers.refused,
+		Lost: o.head.Lost, LostSamples: o.head.LostSamples, Refused: o.answers.refused, Quarantined: o.head.Quarantined,
 		Sent: o.sent.Load(), Links: o.link.count, Linked: o.link.up,
 	}
 	if o.link.err != nil {

@@ -255,7 +255,11 @@ type gateway struct {
 // newGateway opens the gateway and drains to addr until the test ends.
 func newGateway(t *testing.T, id, device, addr string) *gateway {
 	t.Helper()
-	q, err := badgerqueue.Open(filepath.Join(t.TempDir(), id), badgerqueue.Config{})
+	store, err := badgerqueue.Open(filepath.Join(t.TempDir(), id), badgerqueue.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := store.Lane("")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/edge/outbox"
 	"github.com/twinlog/twinlog/edge/outbox/queuetest"
 )
@@ -34,7 +36,11 @@ func (d *disk) Open(t *testing.T) outbox.Queue {
 
 func open(t *testing.T, dir string) *Queue {
 	t.Helper()
-	q, err := Open(dir, Config{})
+	s, err := Open(dir, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	q, err := s.Lane("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -233,20 +239,22 @@ func TestMemory(t *testing.T) {
 	}
 }
 
+const inc = "00112233445566aa"
+
 func FuzzMessage(f *testing.F) {
 	lost := outbox.Message{Seq: 7, Last: 9, Loss: &outbox.Loss{Messages: 3}}
 	for _, m := range []outbox.Message{queuetest.Message(7, 40), lost} {
-		f.Add(encodeMessage(m))
+		f.Add(encodeMessage(m, inc))
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		m, err := decodeMessage(7, b)
+		m, err := decodeMessage(7, b, inc)
 		if err != nil {
 			if !errors.Is(err, outbox.ErrDamaged) {
 				t.Fatalf("error %v is not ErrDamaged", err)
 			}
 			return
 		}
-		again, err := decodeMessage(7, encodeMessage(m))
+		again, err := decodeMessage(7, encodeMessage(m, inc), inc)
 		if d := cmp.Diff(m, again); err != nil || d != "" {
 			t.Fatalf("%v %s", err, d)
 		}
@@ -258,5 +266,56 @@ func TestHeadOfAnotherVersionIsNamed(t *testing.T) {
 	b[0] = 9
 	if _, err := decodeHead(b); !errors.Is(err, outbox.ErrDamaged) || !strings.Contains(fmt.Sprint(err), "version 9") {
 		t.Fatal(err)
+	}
+}
+
+// TestLanesShareAStore: each has its own messages, head and past.
+func TestLanesShareAStore(t *testing.T) {
+	dir := t.TempDir()
+	names := []string{"", "alarms", "backlog", "backlog-low"}
+	for life := range 2 {
+		s, err := Open(dir, Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if life == 1 && !slices.Equal(s.Lanes(), names) {
+			t.Fatalf("lanes %q", s.Lanes())
+		}
+		for i, name := range names {
+			q, err := s.Lane(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if life == 0 {
+				fill(t, q, uint64(10+i), 0)
+			}
+			got, err := q.Read(t.Context(), 1, 1<<60, 100, 1<<20)
+			if err != nil || len(got) != 10+i {
+				t.Fatalf("life %d, lane %q: %d messages, %v", life, name, len(got), err)
+			}
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestTheMsgIDThatFollowsIsNotStored and comes back all the same.
+func TestTheMsgIDThatFollowsIsNotStored(t *testing.T) {
+	m := queuetest.Message(7, 0)
+	for _, payload := range []string{
+		`{"schema_version":"2.1","msg_id":"` + telemetry.MsgID(inc, 7) + `","seq":7}`,
+		`{"schema_version":"2.1","msg_id":"` + telemetry.MsgID(inc, 8) + `","seq":7}`,
+		`{"seq":7}`, ``,
+	} {
+		m.Payload = []byte(payload)
+		b := encodeMessage(m, inc)
+		if i := strings.Index(payload, telemetry.MsgID(inc, 7)); i > 0 && bytes.Contains(b, []byte(payload[i:i+20])) {
+			t.Errorf("%s is stored with its msg_id", payload)
+		}
+		again, err := decodeMessage(7, b, inc)
+		if d := cmp.Diff(m, again); err != nil || d != "" {
+			t.Errorf("%v %s", err, d)
+		}
 	}
 }

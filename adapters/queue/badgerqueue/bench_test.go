@@ -17,7 +17,11 @@ import (
 func BenchmarkPut(b *testing.B) {
 	for _, callers := range []int{1, 4, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			q, err := Open(b.TempDir(), Config{})
+			store, err := Open(b.TempDir(), Config{})
+			if err != nil {
+				b.Fatal(err)
+			}
+			q, err := store.Lane("")
 			if err != nil {
 				b.Fatal(err)
 			}

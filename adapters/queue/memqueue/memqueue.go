@@ -8,6 +8,7 @@ package memqueue
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -25,15 +26,17 @@ type Queue struct {
 
 	mu       sync.Mutex // guards all below
 	state    state
-	pending  *state // a commit that is on its way to the disk
+	pending  *outbox.Change // a commit that is on its way to the disk
 	previous outbox.Previous
 	broken   error // set by Break and Cut
 }
 
-// state is the content between two commits. It is never changed in place.
+// state is the content between two commits.
 type state struct {
 	head     outbox.Head
 	messages []outbox.Message // in order of Seq
+	refused  []outbox.Refusal // in order of Seq
+	size     int64            // of the messages' payloads
 }
 
 // New returns an empty queue, which replaces previous if there was one.
@@ -53,12 +56,11 @@ func (q *Queue) Commit(_ context.Context, c outbox.Change) error {
 		defer q.mu.Unlock()
 		return q.broken
 	}
-	next := q.state.apply(c)
-	if q.Capacity > 0 && next.size() > q.Capacity {
+	if size := q.state.sizeAfter(c); q.Capacity > 0 && size > q.Capacity {
 		defer q.mu.Unlock()
-		return fmt.Errorf("%d bytes, capacity %d: %w", next.size(), q.Capacity, outbox.ErrFull)
+		return fmt.Errorf("%d bytes, capacity %d: %w", size, q.Capacity, outbox.ErrFull)
 	}
-	q.pending = &next
+	q.pending = &c
 	q.mu.Unlock()
 	if q.SyncTime != nil {
 		time.Sleep(q.SyncTime())
@@ -68,7 +70,8 @@ func (q *Queue) Commit(_ context.Context, c outbox.Change) error {
 	if q.broken != nil {
 		return q.broken
 	}
-	q.state, q.pending = next, nil
+	q.state.apply(c)
+	q.pending = nil
 	return nil
 }
 
@@ -89,16 +92,28 @@ func (q *Queue) Read(_ context.Context, from, to uint64, limit int, maxBytes int
 	return out, nil
 }
 
+// Refused implements outbox.Queue.
+func (q *Queue) Refused(_ context.Context, after uint64, limit int) (out []outbox.Refusal, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, r := range q.state.refused {
+		if r.Seq > after && len(out) < limit {
+			out = append(out, r)
+		}
+	}
+	return out, q.broken
+}
+
 // Cut ends the queue as a power cut does, from one moment to the next, and
 // returns what is there when the power comes back: all finished commits and, if
 // lucky, the one under way.
 func (q *Queue) Cut(lucky bool) *Queue {
+	after := q.Copy()
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.broken = fmt.Errorf("power cut: %w", outbox.ErrClosed)
-	after := &Queue{SyncTime: q.SyncTime, Capacity: q.Capacity, state: q.state, previous: q.previous}
 	if lucky && q.pending != nil {
-		after.state = *q.pending
+		after.state.apply(*q.pending)
 	}
 	return after
 }
@@ -113,26 +128,67 @@ func (q *Queue) Break(err error) {
 // Close implements io.Closer.
 func (q *Queue) Close() error { return nil }
 
-func (s state) apply(c outbox.Change) state {
-	next := state{head: c.Head, messages: make([]outbox.Message, 0, len(s.messages)+len(c.Put))}
-	put := map[uint64]bool{}
-	for _, m := range c.Put {
-		put[m.Seq] = true
-	}
-	for _, m := range s.messages {
-		if m.Last <= c.Head.Acked || put[m.Seq] || (m.Seq >= c.Drop.From && m.Seq <= c.Drop.To) {
-			continue
-		}
-		next.messages = append(next.messages, m)
-	}
-	next.messages = append(next.messages, c.Put...)
-	sort.Slice(next.messages, func(i, j int) bool { return next.messages[i].Seq < next.messages[j].Seq })
-	return next
+// Copy returns a queue with what this one has committed: a backup of its files.
+func (q *Queue) Copy() *Queue {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	c := &Queue{SyncTime: q.SyncTime, Capacity: q.Capacity, state: q.state, previous: q.previous}
+	c.state.messages, c.state.refused = slices.Clone(q.state.messages), slices.Clone(q.state.refused)
+	return c
 }
 
-func (s state) size() (n int64) {
-	for _, m := range s.messages {
-		n += int64(len(m.Payload))
+// span is where the messages with numbers in [from, to] stand.
+func (s *state) span(from, to uint64) (i, j int) {
+	i = sort.Search(len(s.messages), func(i int) bool { return s.messages[i].Seq >= from })
+	j = i + sort.Search(len(s.messages)-i, func(j int) bool { return s.messages[i+j].Seq > to })
+	return i, j
+}
+
+func (s *state) apply(c outbox.Change) {
+	s.size = s.sizeAfter(c)
+	s.head = c.Head
+	if c.Drop.To > 0 {
+		i, j := s.span(c.Drop.From, c.Drop.To)
+		s.messages = slices.Delete(s.messages, i, j)
 	}
-	return n
+	for _, m := range c.Put {
+		i, j := s.span(m.Seq, m.Seq)
+		s.messages = slices.Replace(s.messages, i, j, m)
+	}
+	_, j := s.span(0, c.Head.Acked)
+	for j > 0 && s.messages[j-1].Last > c.Head.Acked {
+		j--
+	}
+	s.messages = s.messages[j:]
+	s.refused = append(s.refused, c.Refused...)
+	s.refused = slices.DeleteFunc(s.refused, func(r outbox.Refusal) bool { return slices.Contains(c.Release, r.Seq) })
+}
+
+// sizeAfter is the size after a change.
+func (s *state) sizeAfter(c outbox.Change) int64 {
+	size := s.size
+	forget := func(from, to uint64) {
+		i, j := s.span(from, to)
+		for _, m := range s.messages[i:j] {
+			size -= int64(len(m.Payload))
+		}
+	}
+	if c.Drop.To > 0 {
+		forget(c.Drop.From, c.Drop.To)
+	}
+	for _, m := range c.Put {
+		if m.Seq < c.Drop.From || m.Seq > c.Drop.To {
+			forget(m.Seq, m.Seq)
+		}
+		size += int64(len(m.Payload))
+	}
+	for _, m := range s.messages {
+		if m.Last > c.Head.Acked {
+			break
+		}
+		if m.Seq < c.Drop.From || m.Seq > c.Drop.To {
+			size -= int64(len(m.Payload))
+		}
+	}
+	return size
 }

@@ -29,6 +29,7 @@ type fields struct {
 	lastAcked, from, to     string
 	messages, lost, bytes   string
 	oldest, newest          string
+	tags                    []telemetry.LostTag
 
 	// samples hold the values as they are; Quality.Scheme is Assumed where no q
 	// came, byMessage where the message's own scheme applies, and Raw the q.
@@ -71,6 +72,7 @@ const (
 	hasBytes
 	hasOldest
 	hasNewest
+	hasTags
 )
 
 // identify tells what is known of the source, also of a message that cannot be
@@ -277,7 +279,7 @@ func (f *fields) own(u *ingest.Uplink) error {
 }
 
 func (f *fields) loss(l *telemetry.Lost, at time.Time) (err error) {
-	*l = telemetry.Lost{At: at, Reason: f.reason}
+	*l = telemetry.Lost{At: at, Reason: f.reason, Tags: f.tags}
 	for _, n := range []struct {
 		name, text string
 		to         *uint64

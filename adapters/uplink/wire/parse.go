@@ -7,6 +7,7 @@ import (
 	"io"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/twinlog/twinlog/domain/quality"
@@ -29,7 +30,7 @@ const (
 type node struct {
 	kind    nodeKind
 	text    string
-	members []namedNode // of an object, in order; the elements of an array are only counted
+	members []namedNode // of an object, or elements of an array, in order
 }
 
 type namedNode struct {
@@ -119,9 +120,7 @@ func build(d *json.Decoder, depth int) (node, error) {
 			if m.node, err = build(d, depth+1); err != nil {
 				return node{}, err
 			}
-			if n.kind == object {
-				n.members = append(n.members, m)
-			}
+			n.members = append(n.members, m)
 		}
 		_, err := d.Token()
 		return n, err
@@ -262,9 +261,58 @@ func (r *reader) full(m *namedNode) {
 		r.number(m, hasOldest, &r.oldest)
 	case "newest":
 		r.number(m, hasNewest, &r.newest)
+	case "tags":
+		r.lostTags(m)
 	default:
 		r.ignored++
 	}
+}
+
+// lostTags reads whose samples a telemetry.lost is about.
+func (r *reader) lostTags(m *namedNode) {
+	if m.kind != array || r.has&hasTags != 0 {
+		r.fail(fmt.Errorf("tags is not one list: %w", ErrInvalid))
+		return
+	}
+	r.has |= hasTags
+	for i := range m.members {
+		t, err := lostTag(&m.members[i].node)
+		if err != nil {
+			r.fail(fmt.Errorf("tags %d: %w", i, err))
+			return
+		}
+		r.tags = append(r.tags, t)
+	}
+}
+
+func lostTag(n *node) (t telemetry.LostTag, err error) {
+	of := func(name string, kind nodeKind) string {
+		m := n.member(name)
+		if m == nil || m.kind != kind {
+			err = errors.Join(err, fmt.Errorf("%s is missing or not %s: %w", name, map[nodeKind]string{text: "a string", number: "a number"}[kind], ErrInvalid))
+			return ""
+		}
+		return m.text
+	}
+	t.Device, t.Signal = of("device", text), of("signal", text)
+	samples, from, to := of("samples", number), of("from", number), of("to", number)
+	if err != nil {
+		return t, err
+	}
+	if t.Samples, err = count("samples", samples); err != nil {
+		return t, err
+	}
+	for _, at := range []struct {
+		text string
+		to   *time.Time
+	}{{from, &t.From}, {to, &t.To}} {
+		d, err := nanoseconds(at.text)
+		if err != nil {
+			return t, fmt.Errorf("time %.40s: %w: %w", at.text, err, ErrInvalid)
+		}
+		*at.to = time.Unix(0, d).UTC()
+	}
+	return t, nil
 }
 
 // group goes through the members of an object.

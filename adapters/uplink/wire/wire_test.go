@@ -178,13 +178,15 @@ func TestReadOwn(t *testing.T) {
 		t.Error(d)
 	}
 	u, err = read(t, topic, `{"schema_version":"2.1","event":"telemetry.lost","seq":5,"ts":1710844800123,"d":{},
-		"meta":{"gw_id":"gw-1","inc":"00112233445566aa"},"from":5,"to":90,"counts":{"messages":80,"samples":800,"bytes":9000},"oldest":1710844000000,"newest":1710844100000,"reason":"full"}`)
+		"meta":{"gw_id":"gw-1","inc":"00112233445566aa"},"from":5,"to":90,"counts":{"messages":80,"samples":800,"bytes":9000},"oldest":1710844000000,"newest":1710844100000,
+		"tags":[{"device":"P-1","signal":"flow","samples":800,"from":1710844000000,"to":1710844100000.5}],"reason":"full"}`)
 	if err != nil {
 		t.Fatal(err)
 	}
 	lost := telemetry.Lost{
 		From: 5, To: 90, Counts: telemetry.Counts{Messages: 80, Samples: 800, Bytes: 9000},
 		Oldest: ms(1710844000000), Newest: ms(1710844100000), At: ms(1710844800123), Reason: "full",
+		Tags: []telemetry.LostTag{{Device: "P-1", Signal: "flow", Samples: 800, From: ms(1710844000000), To: ms(1710844100000).Add(500 * time.Microsecond)}},
 	}
 	if d := cmp.Diff(lost, u.Lost); d != "" || u.Kind != ingest.Loss || u.Row.Seq != 5 {
 		t.Errorf("kind %d, seq %d: %s", u.Kind, u.Row.Seq, d)

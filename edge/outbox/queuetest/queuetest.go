@@ -36,6 +36,7 @@ func Run(t *testing.T, fresh func(t *testing.T) Store) {
 	t.Run("everything of a message comes back", func(t *testing.T) { testFields(t, fresh(t)) })
 	t.Run("a read is bounded by range, count and bytes", func(t *testing.T) { testBounds(t, fresh(t)) })
 	t.Run("a marker replaces the range that it drops", func(t *testing.T) { testMarker(t, fresh(t)) })
+	t.Run("what was refused is kept apart until it is released", func(t *testing.T) { testRefused(t, fresh(t)) })
 	t.Run("the largest commit fits", func(t *testing.T) { testLargest(t, fresh(t)) })
 	t.Run("reads go on while commits come", func(t *testing.T) { testConcurrent(t, fresh(t)) })
 	t.Run("random lives agree with a model", func(t *testing.T) { testRandom(t, fresh) })
@@ -150,6 +151,38 @@ func testMarker(t *testing.T, s Store) {
 	got, err := q.Read(ctx, 3, 100, 100, 1<<20)
 	must(t, err)
 	same(t, got, []outbox.Message{marker, Message(7, 10)})
+}
+
+func testRefused(t *testing.T, s Store) {
+	q := s.Open(t)
+	ctx := t.Context()
+	kept := func(seqs ...uint64) (out []outbox.Refusal) {
+		for _, seq := range seqs {
+			out = append(out, outbox.Refusal{Message: Message(seq, 50), Where: fmt.Sprintf("telemetry-gw.%s@%d", inc(1), seq), At: time.Unix(9, int64(seq)).UTC()})
+		}
+		return out
+	}
+	must(t, q.Commit(ctx, outbox.Change{Put: messages(1, 6, 50), Head: outbox.Head{Incarnation: inc(1), Next: 7, Messages: 6}}))
+	must(t, q.Commit(ctx, outbox.Change{Refused: kept(2, 3, 5), Head: outbox.Head{Incarnation: inc(1), Next: 7, Acked: 6, Quarantined: 3}}))
+	must(t, q.Commit(ctx, outbox.Change{Release: []uint64{3}, Put: messages(7, 7, 50), Head: outbox.Head{Incarnation: inc(1), Next: 8, Acked: 6, Messages: 1, Quarantined: 2}}))
+	for range 2 {
+		got, err := q.Refused(ctx, 0, 10)
+		must(t, err)
+		same(t, got, kept(2, 5))
+		got, err = q.Refused(ctx, 2, 10)
+		must(t, err)
+		same(t, got, kept(5))
+		got, err = q.Refused(ctx, 0, 1)
+		must(t, err)
+		same(t, got, kept(2))
+		left, err := q.Read(ctx, 7, 100, 10, 1<<20)
+		must(t, err)
+		same(t, left, messages(7, 7, 50))
+		h, _, err := q.Load(ctx)
+		must(t, err)
+		same(t, h.Quarantined, uint64(2))
+		q = s.Open(t)
+	}
 }
 
 func testLargest(t *testing.T, s Store) {

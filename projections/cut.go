@@ -14,6 +14,9 @@ type Cut struct {
 	// Known: only events up to this position count; 0 means all. (A moment
 	// before the first event has no position: answer it with nothing.)
 	Known eventlog.Position
+	// Corrections: only corrections up to this position count; 0 means Known. It
+	// is for a question about samples known earlier that is asked at a later cut.
+	Corrections eventlog.Position
 	// Now is when the question is asked, or when what is at Known was recorded
 	// if the question is about what was known then. It counts where AsOf is
 	// zero, for facts that have an effective time: one that is dated later is

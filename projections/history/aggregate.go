@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/twinlog/twinlog/domain/columnar"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/projections"
 	"github.com/twinlog/twinlog/projections/aggregate"
@@ -26,7 +27,7 @@ func (v *View) Aggregate(ctx context.Context, parts []Part, s aggregate.Span, fn
 	all := span(s.From, s.To)
 	parts = slices.Clone(parts)
 	slices.SortStableFunc(parts, func(a, b Part) int { return a.From.Compare(b.From) })
-	w := &aggregation{v: v, ctx: ctx, f: f, cfg: cfg, known: c.Known, asOf: asOf(c)}
+	w := &aggregation{v: v, ctx: ctx, f: f, cfg: cfg, cut: c, asOf: asOf(c)}
 	// Backwards for what was before, until something usable has been found.
 	var before [][]aggregate.Sample
 	for _, p := range slices.Backward(parts) {
@@ -58,12 +59,12 @@ func (v *View) Aggregate(ctx context.Context, parts []Part, s aggregate.Span, fn
 
 // aggregation feeds a Folder from the parts of a tag.
 type aggregation struct {
-	v     *View
-	ctx   context.Context
-	f     *aggregate.Folder
-	cfg   aggregate.Config
-	known eventlog.Position
-	asOf  int64
+	v    *View
+	ctx  context.Context
+	f    *aggregate.Folder
+	cfg  aggregate.Config
+	cut  projections.Cut
+	asOf int64
 }
 
 // before returns what the Folder must know of the samples of a range: the last
@@ -73,7 +74,7 @@ func (w *aggregation) before(p Part, r stretch) (list []aggregate.Sample, usable
 	if r.to = min(r.to, w.asOf); r.from > r.to {
 		return nil, false, nil
 	}
-	q, ok, err := w.v.p.begin(w.ctx, p.Point, r, w.known, false)
+	q, ok, err := w.v.p.begin(w.ctx, p.Point, r, w.cut, false)
 	if !ok || err != nil {
 		return nil, false, err
 	}
@@ -141,7 +142,7 @@ func (w *aggregation) part(p Part, r stretch, spanEnd int64) error {
 	if r.from > r.to {
 		return nil
 	}
-	q, ok, err := w.v.p.begin(w.ctx, p.Point, r, w.known, false)
+	q, ok, err := w.v.p.begin(w.ctx, p.Point, r, w.cut, false)
 	if !ok || err != nil {
 		return err
 	}
@@ -297,6 +298,7 @@ func (q *query) daySums(from, to int64) ([]daySums, error) {
 	})
 	days := make([]daySums, 0, len(byDay))
 	for _, d := range slices.Sorted(maps.Keys(byDay)) {
+		byDay[d].doubt(q.plan)
 		days = append(days, *byDay[d])
 	}
 	return days, err
@@ -326,6 +328,20 @@ func (q *query) scanDays(kind byte, part uint32, from, to int64, each func(day i
 func (d *daySums) mark(first, last int64) {
 	for k := mod(first, nanosPerDay) / slice; k <= mod(last, nanosPerDay)/slice; k++ {
 		d.slices[k].samples = true
+	}
+}
+
+// doubt has the samples read wherever one may be corrected.
+func (d *daySums) doubt(plan *correction.Plan) {
+	from := int64(d.day) * nanosPerDay
+	if !plan.Touches(from, from+nanosPerDay-1) {
+		return
+	}
+	for k := range d.slices {
+		at := from + int64(k)*slice
+		if len(d.slices[k].runs) > 0 && plan.Touches(at, at+slice-1) {
+			d.slices[k].samples = true
+		}
 	}
 }
 

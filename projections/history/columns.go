@@ -20,6 +20,8 @@ type Columns struct {
 	Strings []string
 	// Quality as runs that add up to the length.
 	Quality []QualityRun
+	// Corrected are the rows that are not as they were received, in order.
+	Corrected []int
 	// More: First stopped it, and Next, behind the last row, is where to go on.
 	// Without First, Next may be left out.
 	More bool
@@ -36,7 +38,7 @@ type QualityRun struct {
 func (v *View) Columns(ctx context.Context, point telemetry.Point, from, to time.Time, c projections.Cut, o Options) (*Columns, error) {
 	out := &Columns{}
 	r := span(from, to)
-	q, ok, err := v.p.begin(ctx, point, r.within(o), c.Known, false)
+	q, ok, err := v.p.begin(ctx, point, r.within(o), c, false)
 	if !ok || err != nil {
 		return out, err
 	}
@@ -87,6 +89,11 @@ func (c *Columns) addSome(s *series, n int) {
 		c.addQuality(s.known[s.quality[i]], k-i)
 		i = k
 	}
+	for _, w := range s.received {
+		if w.row < n {
+			c.Corrected = append(c.Corrected, at+w.row)
+		}
+	}
 	if len(s.positions) > 0 {
 		c.Next = Cursor{time.Unix(0, s.times[n-1]).UTC(), s.positions[n-1]}
 	}
@@ -130,6 +137,9 @@ func (c *Columns) walk(q *query, r stretch, cut projections.Cut, o Options) erro
 }
 
 func (c *Columns) add(s *series, i int) {
+	if s.was(i) != nil {
+		c.Corrected = append(c.Corrected, len(c.Bits))
+	}
 	c.Times, c.Kinds, c.Bits = append(c.Times, s.times[i]), append(c.Kinds, s.kinds[i]), append(c.Bits, s.bits[i])
 	if last := len(c.Bits) - 1; s.kinds[i] == telemetry.String {
 		c.padStrings()

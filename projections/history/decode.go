@@ -61,6 +61,7 @@ type series struct {
 	quality   []uint32 // number in known
 	known     []quality.Quality
 	identity  []identity // only if asked for
+	received  []was      // the rows that are corrected, in order
 }
 
 // identity is what Samples tells and Columns does not.
@@ -70,6 +71,7 @@ type identity struct {
 	revision int64
 	stream   uint32
 	index    uint32
+	origin   uint32
 }
 
 func (s *series) len() int { return len(s.times) }
@@ -220,7 +222,7 @@ func (d *decoder) identity(s *series, f *frame, n int, all bool, signal uint32) 
 	if r.bad {
 		return columnar.ErrCorrupt
 	}
-	if _, err = d.ints.Decode(r.b, d.column); err != nil {
+	if src, err = d.ints.Decode(r.b, d.column); err != nil {
 		return err
 	}
 	each(func(x *identity, v int64) {
@@ -230,7 +232,14 @@ func (d *decoder) identity(s *series, f *frame, n int, all bool, signal uint32) 
 		}
 		x.index = uint32(index[v])
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	if _, err = d.ints.Decode(src, d.column); err != nil {
+		return err
+	}
+	each(func(x *identity, v int64) { x.origin = uint32(v) })
+	return nil
 }
 
 // typed appends kinds, qualities and values.

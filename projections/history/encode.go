@@ -14,7 +14,7 @@ import (
 )
 
 // chunkVersion begins every chunk part.
-const chunkVersion = 1
+const chunkVersion = 2
 
 // encoder turns windows into rows. It holds scratch memory only.
 type encoder struct {
@@ -111,7 +111,7 @@ func (e *encoder) sort(d *dayRows) {
 
 // frame writes what a block's rows have in common: their number, first and last
 // SourceTime, and the columns SourceTime, ServerTime, position, revision,
-// stream and shape.
+// stream, shape and origin.
 func (e *encoder) frame(d *dayRows, rows []uint32) []byte {
 	first, last := d.source[rows[0]], d.source[rows[len(rows)-1]]
 	dst := binary.AppendUvarint([]byte{chunkVersion}, uint64(len(rows)))
@@ -139,7 +139,8 @@ func (e *encoder) frame(d *dayRows, rows []uint32) []byte {
 	}))
 	dst = e.ints.Append(dst, e.pick(rows, func(r uint32) int64 { return d.revision[r] }))
 	dst = e.ints.Append(dst, e.pick(rows, func(r uint32) int64 { return int64(d.stream[r]) }))
-	return e.shapes(dst, d, rows)
+	dst = e.shapes(dst, d, rows)
+	return e.ints.Append(dst, e.pick(rows, func(r uint32) int64 { return int64(d.origin[r]) }))
 }
 
 // shapes writes the shapes that the rows have, numbered anew in the order of

@@ -11,8 +11,8 @@
 // restarts. docs/formats/history.md draws the rows.
 //
 // Nothing is dropped: two samples of one SourceTime are both kept; where one
-// value is asked for, that which is later in the log wins. Corrections are not
-// applied here.
+// value is asked for, that which is later in the log wins. Chunks hold what was
+// received; corrections are laid over it when it is read (correct.go).
 package history
 
 import (
@@ -22,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/settings"
@@ -51,6 +52,9 @@ type Projection struct {
 	byName   map[string]*device
 	streams  []eventlog.StreamID
 	streamNo map[eventlog.StreamID]uint32
+	origins  []string // gateway and firmware, see telemetry.AppendOrigin
+	originNo map[string]uint32
+	made     *correction.Set
 	settings settings.Settings
 	dirty    []func(w *projections.Writes) // dictionary rows to be written
 	open     *window
@@ -61,6 +65,7 @@ type Projection struct {
 	encoder encoder
 	row     telemetry.View
 	scratch []measured
+	origin  []byte
 
 	reads      atomic.Uint64
 	unreadable atomic.Uint64
@@ -101,11 +106,11 @@ func (p *Projection) View() *View { return &View{p} }
 func (p *Projection) Name() string { return "history" }
 
 // Version implements projections.Fold.
-func (p *Projection) Version() int { return 1 }
+func (p *Projection) Version() int { return 2 }
 
 // Filter implements projections.Fold.
 func (p *Projection) Filter() eventlog.Filter {
-	return eventlog.Filter{Types: []string{eventlog.TelemetryRecorded, settings.ChangedType}}
+	return eventlog.Filter{Types: []string{eventlog.TelemetryRecorded, settings.ChangedType, correction.MadeType}}
 }
 
 // Unreadable counts the telemetry events that were not in the format and so are
@@ -118,6 +123,7 @@ func (p *Projection) Open(s projections.Snapshot, at eventlog.Position) error {
 	defer p.mu.Unlock()
 	p.points, p.where, p.devices, p.byName = telemetry.NewInterner(), nil, nil, map[string]*device{}
 	p.streams, p.streamNo = nil, map[eventlog.StreamID]uint32{}
+	p.origins, p.originNo, p.made = nil, map[string]uint32{}, correction.NewSet()
 	p.settings, p.dirty, p.open, p.sealed, p.at = settings.Standard(), nil, nil, nil, at
 	p.unreadable.Store(0)
 	if err := p.readDictionary(s); err != nil {
@@ -153,8 +159,12 @@ func (p *Projection) take(records []eventlog.Record) (n int, end eventlog.Positi
 		if end := alignedEnd(r.Position - 1); end > p.at {
 			return i, end
 		}
-		if r.Type == settings.ChangedType {
+		switch r.Type {
+		case settings.ChangedType:
 			p.set(r)
+			continue
+		case correction.MadeType:
+			p.correct(r)
 			continue
 		}
 		p.add(r)
@@ -252,7 +262,7 @@ func (p *Projection) add(r *eventlog.Record) {
 	}
 	size := rows.addRow(row{
 		source: source, server: server, position: uint32(r.Position - p.open.start),
-		revision: int64(r.Revision), stream: p.stream(r.Stream), numbers: numbers,
+		revision: int64(r.Revision), stream: p.stream(r.Stream), origin: p.originOf(v), numbers: numbers,
 	}, p.scratch, p.settings.Ahead(v.SourceTime, r.Recorded))
 	p.open.bytes += size
 }
@@ -301,6 +311,20 @@ func (p *Projection) stream(id eventlog.StreamID) uint32 {
 		p.streams = append(p.streams, id)
 		p.streamNo[id] = n
 		p.dirty = append(p.dirty, func(w *projections.Writes) { w.Put(streamKey(n), []byte(id)) })
+	}
+	return n
+}
+
+// originOf numbers where a message comes from.
+func (p *Projection) originOf(v *telemetry.View) uint32 {
+	p.origin = v.AppendOrigin(p.origin[:0])
+	n, ok := p.originNo[string(p.origin)]
+	if !ok {
+		n = uint32(len(p.origins))
+		name := string(p.origin)
+		p.origins = append(p.origins, name)
+		p.originNo[name] = n
+		p.dirty = append(p.dirty, func(w *projections.Writes) { w.Put(originKey(n), []byte(name)) })
 	}
 	return n
 }

@@ -16,7 +16,9 @@ import (
 const (
 	kindChunk    = 'c' // device, part, day, window, block
 	kindDevice   = 'd' // device
+	kindMade     = 'k' // position of a correction
 	kindNoSums   = 'n' // device, group, day, window
+	kindOrigin   = 'o' // origin
 	kindRecorded = 'r' // window, first position
 	kindSums     = 's' // device, signal, day, window
 	kindStream   = 't' // stream
@@ -68,6 +70,7 @@ func cutKey(k []byte) (day int32, window eventlog.Position, block int) {
 
 func deviceKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{kindDevice}, id) }
 func streamKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{kindStream}, id) }
+func originKey(id uint32) []byte { return binary.BigEndian.AppendUint32([]byte{kindOrigin}, id) }
 func settingsKey() []byte        { return []byte{kindSettings} }
 
 // recordedKey is the key of a row of times of recording; first is relative to
@@ -116,6 +119,16 @@ func (p *Projection) readDictionary(s projections.Snapshot) error {
 			return err
 		}
 		p.stream(eventlog.StreamID(w.Value))
+	}
+	for w, err := range s.Scan([]byte{kindOrigin}, []byte{kindOrigin + 1}, false) {
+		if err != nil {
+			return err
+		}
+		p.originNo[string(w.Value)] = uint32(len(p.origins))
+		p.origins = append(p.origins, string(w.Value))
+	}
+	if err := p.readCorrections(s); err != nil {
+		return err
 	}
 	if b, err := s.Get(settingsKey()); err != nil {
 		return err

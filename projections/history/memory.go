@@ -26,7 +26,8 @@ func (q *query) lookInMemory(p *Projection, pt telemetry.Point, from, to int64) 
 		return false
 	}
 	at := p.where[n]
-	q.device, q.column, q.streams = at.device.id, at.column, p.streams
+	q.device, q.column, q.streams, q.origins = at.device.id, at.column, p.streams, p.origins
+	q.lookAtCorrections(p, pt, from, to)
 	q.edge = p.at + 1
 	windows := p.sealed
 	if p.open != nil {
@@ -87,7 +88,7 @@ func (d *dayRows) copyTo(s *series, signal uint32, from, to int64, known eventlo
 		for i := range n {
 			r := c.rowOf(i)
 			s.identity = append(s.identity, identity{
-				window: d.window.start, server: d.server[r], revision: d.revision[r], stream: d.stream[r],
+				window: d.window.start, server: d.server[r], revision: d.revision[r], stream: d.stream[r], origin: d.origin[r],
 				index: uint32(slices.Index(d.shapes[d.shape[r]].columns, signal)),
 			})
 		}

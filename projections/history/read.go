@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/twinlog/twinlog/domain/columnar"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/projections"
@@ -27,6 +28,10 @@ type query struct {
 	plain    bool     // positions are only needed where stretches overlap
 	memory   []memory // by day, then window
 	streams  []eventlog.StreamID
+	origins  []string
+	plan     *correction.Plan                   // nil: nothing in the range is corrected
+	story    *correction.Story                  // only if asked for
+	made     eventlog.Position                  // later corrections do not count
 	recent   map[eventlog.Position][]recordedAt // of windows in memory
 }
 
@@ -56,9 +61,9 @@ type recordedRow struct {
 
 // begin prepares a query for samples with SourceTime in a range; ok is false if
 // the point has never been seen.
-func (p *Projection) begin(ctx context.Context, pt telemetry.Point, r stretch, known eventlog.Position, withIdentity bool) (q *query, ok bool, err error) {
+func (p *Projection) begin(ctx context.Context, pt telemetry.Point, r stretch, c projections.Cut, withIdentity bool) (q *query, ok bool, err error) {
 	p.mu.RLock()
-	q = p.query(pt, r, known, withIdentity)
+	q = p.query(pt, r, c, withIdentity)
 	p.mu.RUnlock()
 	if q == nil {
 		return nil, false, nil
@@ -81,12 +86,12 @@ func (s *session) close() { s.snap.Close() }
 
 // query makes a query without its session; nil if the point has never been seen.
 // The queries of one session must be made under one lock: they share an edge.
-func (p *Projection) query(pt telemetry.Point, r stretch, known eventlog.Position, withIdentity bool) *query {
-	q := &query{known: known, identity: withIdentity, recent: map[eventlog.Position][]recordedAt{}}
-	if known == 0 {
-		q.known = eventlog.End
-		q.plain = !withIdentity
+func (p *Projection) query(pt telemetry.Point, r stretch, c projections.Cut, withIdentity bool) *query {
+	q := &query{known: c.Through(), identity: withIdentity, recent: map[eventlog.Position][]recordedAt{}}
+	if q.made = q.known; c.Corrections != 0 {
+		q.made = c.Corrections
 	}
+	q.plain = c.Known == 0 && !withIdentity
 	if !q.lookInMemory(p, pt, r.from, r.to) {
 		return nil
 	}
@@ -302,7 +307,10 @@ func (q *query) stretches(from, to int64) iter.Seq2[*series, error] {
 					s.sort()
 				}
 				pieces = pieces[n:]
-				if s.cut(from, to, q.known); s.len() > 0 && !yield(&s, nil) {
+				if s.cut(from, to, q.known); s.len() == 0 {
+					continue
+				}
+				if q.correct(&s); !yield(&s, nil) {
 					return
 				}
 			}
@@ -330,6 +338,7 @@ func (q *query) last(to int64, atMost int, passes func(s *series, i int) bool) (
 				return found, false, err
 			}
 			s.cut(math.MinInt64, to, q.known)
+			q.correct(&s)
 			for k := s.len() - 1; k >= 0; k-- {
 				if !passes(&s, k) {
 					continue

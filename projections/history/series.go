@@ -12,7 +12,7 @@ import (
 
 func (s *series) reset() {
 	s.times, s.positions, s.kinds, s.bits = s.times[:0], s.positions[:0], s.kinds[:0], s.bits[:0]
-	s.texts, s.quality, s.identity = s.texts[:0], s.quality[:0], s.identity[:0]
+	s.texts, s.quality, s.identity, s.received = s.texts[:0], s.quality[:0], s.identity[:0], s.received[:0]
 }
 
 func (s *series) appendAll(t *series) {
@@ -116,6 +116,9 @@ func (s *series) only(i int) series {
 	}
 	if len(s.identity) > 0 {
 		o.identity = []identity{s.identity[i]}
+	}
+	if w := s.was(i); w != nil {
+		o.received = []was{{0, w.Shown}}
 	}
 	return o
 }

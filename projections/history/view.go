@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/columnar"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -31,6 +32,13 @@ type Sample struct {
 	Quality    quality.Quality
 	Position   eventlog.Position
 	Ref        Ref
+	// Corrected: value or quality is not as it was received.
+	Corrected bool
+	// Altered is the position of the correction, or of its undoing, by which it
+	// looks as it does; 0 if it always did. Only LatestAt says it.
+	Altered eventlog.Position
+	// Gateway and Firmware as the message said them; "" if it did not.
+	Gateway, Firmware string
 }
 
 // QualityFilter chooses samples by their status.
@@ -95,7 +103,7 @@ func (v *View) Points(_ context.Context, device string) ([]telemetry.Point, erro
 func (v *View) Samples(ctx context.Context, point telemetry.Point, from, to time.Time, c projections.Cut, o Options) iter.Seq2[Sample, error] {
 	return func(yield func(Sample, error) bool) {
 		r := span(from, to)
-		q, ok, err := v.p.begin(ctx, point, r.within(o), c.Known, true)
+		q, ok, err := v.p.begin(ctx, point, r.within(o), c, true)
 		if err != nil {
 			yield(Sample{}, err)
 		}
@@ -123,8 +131,9 @@ func (v *View) LatestAt(ctx context.Context, points []telemetry.Point, c project
 	queries := make([]*query, len(points))
 	v.p.mu.RLock()
 	for i, pt := range points {
-		if q := v.p.query(pt, r, c.Known, true); q != nil {
+		if q := v.p.query(pt, r, c, true); q != nil {
 			q.onlyLast()
+			q.story = v.p.made.Story(pt, q.made)
 			queries[i] = q
 		}
 	}
@@ -266,6 +275,10 @@ func (q *query) sample(s *series, i int) (Sample, error) {
 		Value: s.value(i), Quality: s.known[s.quality[i]], Position: s.positions[i],
 		Ref: Ref{Revision: eventlog.Revision(id.revision), Index: int(id.index)},
 	}
+	if int(id.origin) >= len(q.origins) {
+		return Sample{}, fmt.Errorf("origin %d of %d: %w", id.origin, len(q.origins), columnar.ErrCorrupt)
+	}
+	x.Gateway, x.Firmware = telemetry.CutOrigin(q.origins[id.origin])
 	if id.server != noServer {
 		x.ServerTime = time.Unix(0, s.times[i]+id.server).UTC()
 	}
@@ -273,5 +286,12 @@ func (q *query) sample(s *series, i int) (Sample, error) {
 		return Sample{}, fmt.Errorf("stream %d of %d: %w", id.stream, len(q.streams), columnar.ErrCorrupt)
 	}
 	x.Ref.Stream = q.streams[id.stream]
+	received := correction.Shown{Value: x.Value, Quality: x.Quality}
+	if w := s.was(i); w != nil {
+		received, x.Corrected = w.Shown, true
+	}
+	if q.story != nil {
+		x.Altered = q.story.Changed(q.given(s, i), received)
+	}
 	return x, nil
 }

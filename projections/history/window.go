@@ -73,7 +73,7 @@ const noServer = int64(math.MinInt64)
 // row is what a message says about all its samples.
 type row struct {
 	source, server, revision int64
-	position, stream         uint32
+	position, stream, origin uint32
 	numbers                  []uint32 // of its points, shared by rows of one shape
 }
 
@@ -87,6 +87,7 @@ type dayRows struct {
 
 	source, server, revision []int64
 	position, stream, shape  []uint32
+	origin                   []uint32
 	columns                  []*column // by the device's number of the signal; nil if none
 	shapes                   []shape
 	shapeNo                  map[string]uint32 // by the columns, when there are many
@@ -130,6 +131,7 @@ type qualityRun struct {
 func (d *dayRows) reset() {
 	d.source, d.server, d.revision = d.source[:0], d.server[:0], d.revision[:0]
 	d.position, d.stream, d.shape = d.position[:0], d.stream[:0], d.shape[:0]
+	d.origin = d.origin[:0]
 	d.shapes, d.shapeNo = d.shapes[:0], nil
 	for _, c := range d.columns {
 		if c != nil {
@@ -146,8 +148,8 @@ func (d *dayRows) addRow(r row, samples []measured, ahead bool) int {
 	}
 	d.source, d.server, d.revision = append(d.source, r.source), append(d.server, r.server), append(d.revision, r.revision)
 	d.position, d.stream = append(d.position, r.position), append(d.stream, r.stream)
-	d.shape = append(d.shape, d.shapeOf(r.numbers, samples))
-	size := 36
+	d.shape, d.origin = append(d.shape, d.shapeOf(r.numbers, samples)), append(d.origin, r.origin)
+	size := 40
 	for i := range samples {
 		m := &samples[i]
 		q := m.quality

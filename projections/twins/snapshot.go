@@ -15,14 +15,16 @@ import (
 	"github.com/twinlog/twinlog/projections"
 )
 
-// The rows: one for each device, all its points in the order of appearance, and
-// one for the state of the whole (docs/formats/history.md).
+// The rows: one for each device, all its points in the order of appearance, one
+// for each correction, and one for the state of the whole
+// (docs/formats/history.md).
 const (
-	kindDevice = 'd'
-	kindState  = 'x'
+	kindDevice     = 'd'
+	kindCorrection = 'k'
+	kindState      = 'x'
 )
 
-const rowVersion = 1
+const rowVersion = 2
 
 var errRow = errors.New("corrupt row")
 
@@ -41,6 +43,10 @@ func (p *Projection) snapshot(end eventlog.Position, w *projections.Writes) {
 		w.Put(projections.AppendText([]byte{kindDevice}, d.name), p.appendDevice([]byte{rowVersion}, d))
 	}
 	p.dirty = p.dirty[:0]
+	for _, e := range p.entered {
+		w.Put(projections.AppendPosition([]byte{kindCorrection}, e.at), e.row())
+	}
+	p.entered = nil
 	set, err := json.Marshal(p.settings)
 	if err == nil {
 		set, err = json.Marshal(state{p.recorded, set})
@@ -53,24 +59,35 @@ func (p *Projection) snapshot(end eventlog.Position, w *projections.Writes) {
 }
 
 func (p *Projection) appendDevice(dst []byte, d *device) []byte {
+	var local localNames
+	for _, n := range d.points {
+		s := &p.slots[n]
+		if s.ok {
+			local.take(p, &s.reading)
+		}
+		for i := range s.waiting {
+			local.take(p, &s.waiting[i])
+		}
+	}
+	dst = local.append(dst)
 	for _, n := range d.points {
 		s := &p.slots[n]
 		dst = columnar.AppendString(dst, p.points.Point(n).Signal)
 		if !s.ok {
 			dst = append(dst, 0)
 		} else {
-			dst = appendReading(append(dst, 1), &s.reading)
+			dst = local.appendReading(append(dst, 1), &s.reading)
 			dst = binary.AppendUvarint(dst, uint64(s.changed-s.position))
 		}
 		dst = binary.AppendUvarint(dst, uint64(len(s.waiting)))
 		for i := range s.waiting {
-			dst = appendReading(dst, &s.waiting[i])
+			dst = local.appendReading(dst, &s.waiting[i])
 		}
 	}
 	return dst
 }
 
-func appendReading(dst []byte, r *reading) []byte {
+func (l *localNames) appendReading(dst []byte, r *reading) []byte {
 	dst = append(dst, byte(r.value.Kind))
 	switch r.value.Kind {
 	case telemetry.Null:
@@ -85,7 +102,11 @@ func appendReading(dst []byte, r *reading) []byte {
 	dst = binary.AppendVarint(dst, r.source)
 	dst = binary.AppendVarint(dst, r.server)
 	dst = binary.AppendVarint(dst, r.recorded)
-	return binary.AppendUvarint(dst, uint64(r.position))
+	dst = binary.AppendUvarint(dst, uint64(r.position))
+	dst = binary.AppendUvarint(dst, uint64(r.revision))
+	dst = binary.AppendUvarint(dst, uint64(r.index))
+	dst = binary.AppendUvarint(dst, uint64(l.streams.of[r.stream]))
+	return binary.AppendUvarint(dst, uint64(l.origins.of[r.origin]))
 }
 
 func (p *Projection) restore(s projections.Snapshot) error {
@@ -101,6 +122,14 @@ func (p *Projection) restore(s projections.Snapshot) error {
 		p.recorded = st.Recorded
 		if err := json.Unmarshal(st.Settings, &p.settings); err != nil {
 			return fmt.Errorf("state row: %w", err)
+		}
+	}
+	for w, err := range s.Scan([]byte{kindCorrection}, []byte{kindCorrection + 1}, false) {
+		if err == nil {
+			err = p.readCorrection(w)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	for w, err := range s.Scan([]byte{kindDevice}, []byte{kindDevice + 1}, false) {
@@ -122,7 +151,13 @@ func (p *Projection) readDevice(name string, row []byte) error {
 	if len(row) == 0 || row[0] != rowVersion {
 		return fmt.Errorf("unknown version: %w", errRow)
 	}
-	for r := (reader{b: row[1:]}); len(r.b) > 0; {
+	r := reader{b: row[1:]}
+	streams, origins := r.names(&p.streams), r.names(&p.origins)
+	if r.bad {
+		return fmt.Errorf("names: %w", errRow)
+	}
+	r.streams, r.origins = streams, origins
+	for len(r.b) > 0 {
 		n := p.points.Number(telemetry.Point{Device: name, Signal: r.string()})
 		if r.bad || int(n) != len(p.slots) {
 			return fmt.Errorf("signal %d: %w", n, errRow)
@@ -137,6 +172,9 @@ func (p *Projection) readDevice(name string, row []byte) error {
 		for k := r.uvarint(); k > 0 && !r.bad; k-- {
 			s.waiting = append(s.waiting, r.reading())
 		}
+		if s.ok && p.made.Has(name) {
+			p.show(s)
+		}
 		if len(s.waiting) > 0 {
 			heap.Push(&p.ahead, due{s.waiting[0].source, n})
 		}
@@ -150,8 +188,28 @@ func (p *Projection) readDevice(name string, row []byte) error {
 // reader reads from the front of b; bad is set when something was not there,
 // and stays.
 type reader struct {
-	b   []byte
-	bad bool
+	b                []byte
+	bad              bool
+	streams, origins []uint32 // what the row's numbers stand for
+}
+
+// names reads a row's names and gives them numbers of the whole.
+func (r *reader) names(of *names) []uint32 {
+	n := r.uvarint()
+	var all []uint32
+	for ; n > 0 && !r.bad; n-- {
+		all = append(all, of.number([]byte(r.string())))
+	}
+	return all
+}
+
+func (r *reader) pick(list []uint32) uint32 {
+	n := r.uvarint()
+	if n >= uint64(len(list)) {
+		r.bad = true
+		return 0
+	}
+	return list[n]
 }
 
 func (r *reader) reading() reading {
@@ -171,6 +229,8 @@ func (r *reader) reading() reading {
 	out.quality = quality.Quality{Code: quality.Code(r.uvarint()), Raw: uint32(r.uvarint()), Scheme: quality.Scheme(r.byte())}
 	out.source, out.server, out.recorded = r.varint(), r.varint(), r.varint()
 	out.position = eventlog.Position(r.uvarint())
+	out.revision, out.index = eventlog.Revision(r.uvarint()), uint32(r.uvarint())
+	out.stream, out.origin = r.pick(r.streams), r.pick(r.origins)
 	return out
 }
 

@@ -7,6 +7,9 @@
 // event's Recorded can say: the fold has no clock. Of samples with one
 // SourceTime the later in the log wins.
 //
+// What is kept is the sample as it was received. Corrections are applied to it
+// when it becomes current, and when one of them comes (correct.go).
+//
 // Values are not versioned rows: at a past moment they come from history. They
 // are written with the checkpoint, which moves at multiples of 2^16 positions, so
 // that the rows are a function of the log alone; a restart folds the rest again.
@@ -19,6 +22,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/settings"
@@ -41,6 +45,10 @@ type Projection struct {
 	byName   map[string]uint32
 	ahead    dues // of points with samples whose time has not come
 	settings settings.Settings
+	made     *correction.Set
+	shown    map[uint32]correction.Shown // of slots that are corrected
+	streams  names
+	origins  names // gateway and firmware
 	recorded int64 // the newest so far
 	through  eventlog.Position
 	at       eventlog.Position // checkpoint
@@ -53,7 +61,9 @@ type Projection struct {
 	// Of the folding goroutine alone.
 	row     telemetry.View
 	scratch []reading
-	dirty   []uint32 // devices to be written
+	origin  []byte
+	dirty   []uint32  // devices to be written
+	entered []entered // corrections to be written
 	unread  uint64
 }
 
@@ -64,6 +74,9 @@ type reading struct {
 	source, server int64 // server relative to source; noServer if none
 	recorded       int64
 	position       eventlog.Position
+	revision       eventlog.Revision
+	stream, origin uint32 // numbers of names
+	index          uint32 // in the row
 }
 
 const noServer = int64(math.MinInt64)
@@ -71,12 +84,14 @@ const noServer = int64(math.MinInt64)
 // slot is the state of a point.
 type slot struct {
 	reading
-	changed eventlog.Position // when it became current
+	changed eventlog.Position // when it became current, or came to look as it does
+	altered eventlog.Position // of the correction that it looks so by; 0 if it always did
 	version uint32            // counts changes since Open
 	device  uint32
 	number  uint32
 	waiting []reading // whose time has not come, in the order of (source, position)
 	ok      bool
+	fixed   bool // corrected: see shown
 }
 
 type device struct {
@@ -95,11 +110,11 @@ func (p *Projection) View() *View { return &View{p} }
 func (p *Projection) Name() string { return "twins" }
 
 // Version implements projections.Fold.
-func (p *Projection) Version() int { return 1 }
+func (p *Projection) Version() int { return 2 }
 
 // Filter implements projections.Fold.
 func (p *Projection) Filter() eventlog.Filter {
-	return eventlog.Filter{Types: []string{eventlog.TelemetryRecorded, settings.ChangedType}}
+	return eventlog.Filter{Types: []string{eventlog.TelemetryRecorded, settings.ChangedType, correction.MadeType}}
 }
 
 // Open implements projections.Fold.
@@ -109,6 +124,8 @@ func (p *Projection) Open(s projections.Snapshot, at eventlog.Position) error {
 	p.points, p.slots, p.devices, p.byName = telemetry.NewInterner(), nil, nil, map[string]uint32{}
 	p.ahead, p.settings, p.recorded = nil, settings.Standard(), math.MinInt64
 	p.through, p.at, p.dirty, p.unread = at, at, nil, 0
+	p.made, p.shown, p.entered = correction.NewSet(), map[uint32]correction.Shown{}, nil
+	p.streams, p.origins = names{}, names{}
 	if err := p.restore(s); err != nil {
 		return fmt.Errorf("twins: open at %d: %w", at, err)
 	}
@@ -166,6 +183,10 @@ func (p *Projection) wakeUp() {
 }
 
 func (p *Projection) fold(r *eventlog.Record) {
+	if r.Type == correction.MadeType {
+		p.correct(r) // says nothing about the time
+		return
+	}
 	p.recorded = max(p.recorded, nanos(r.Recorded))
 	if r.Type == settings.ChangedType {
 		// What cannot be read changes nothing: the command that writes it checks.
@@ -186,6 +207,9 @@ func (p *Projection) fold(r *eventlog.Record) {
 func (p *Projection) set(s *slot, r *reading, pos eventlog.Position) {
 	s.reading, s.changed, s.ok = *r, pos, true
 	s.version++
+	if p.made.Has(p.devices[s.device].name) {
+		p.show(s)
+	}
 	p.changes++
 	p.touch(s)
 }
@@ -216,12 +240,13 @@ func (p *Projection) telemetry(r *eventlog.Record) {
 	if !v.ServerTime.IsZero() {
 		next.server = nanos(v.ServerTime) - next.source
 	}
+	next.revision, next.stream, next.origin = r.Revision, p.streams.number([]byte(r.Stream)), p.origins.number(p.originOf(v))
 	// Read all before any is taken, so that a row which turns out unreadable
 	// leaves nothing behind.
 	p.scratch = p.scratch[:0]
 	it := v.Iter()
 	for it.Next() {
-		next.quality = it.Quality
+		next.quality, next.index = it.Quality, uint32(len(p.scratch))
 		next.value = telemetry.Value{Kind: it.Kind, Bits: it.Bits}
 		if it.Kind == telemetry.String {
 			next.value.Str = string(it.Text)

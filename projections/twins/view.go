@@ -21,8 +21,13 @@ type Last struct {
 	Recorded   time.Time
 	Position   eventlog.Position // of the event that brought it
 	// Changed is the position at which it became the current value: Position,
-	// or later for a sample that had been ahead of its time.
+	// or later for a sample that had been ahead of its time or was corrected.
 	Changed eventlog.Position
+	// Corrected: value or quality is not as it was received.
+	Corrected bool
+	// Altered is the position of the correction, or of its undoing, by which it
+	// looks as it does; 0 if it always did.
+	Altered eventlog.Position
 }
 
 // View answers from the last values. Its methods may be used concurrently.
@@ -45,12 +50,12 @@ func (v *View) Latest(ctx context.Context, points []telemetry.Point) ([]Last, er
 	missed := 0
 	for i, pt := range points {
 		if i < len(m.points) && m.points[i] == pt {
-			v.p.slots[m.number[i]].last(&out[i])
+			v.p.last(&v.p.slots[m.number[i]], &out[i])
 			continue
 		}
 		missed++
 		if n, ok := v.p.points.Find(pt); ok {
-			v.p.slots[n].last(&out[i])
+			v.p.last(&v.p.slots[n], &out[i])
 		}
 	}
 	if missed > 100 {
@@ -81,13 +86,18 @@ func (p *Projection) remember(points []telemetry.Point) {
 	p.asked.Store(m)
 }
 
-func (s *slot) last(out *Last) {
+// last shows a slot. The caller holds the lock.
+func (p *Projection) last(s *slot, out *Last) {
 	if !s.ok {
 		return
 	}
 	*out = Last{
 		OK: true, Value: s.value, Quality: s.quality, Position: s.position, Changed: s.changed,
-		SourceTime: time.Unix(0, s.source).UTC(), Recorded: time.Unix(0, s.recorded).UTC(),
+		SourceTime: time.Unix(0, s.source).UTC(), Recorded: time.Unix(0, s.recorded).UTC(), Altered: s.altered,
+	}
+	if s.fixed {
+		now := p.shown[s.number]
+		out.Value, out.Quality, out.Corrected = now.Value, now.Quality, true
 	}
 	if s.server != noServer {
 		out.ServerTime = time.Unix(0, s.source+s.server).UTC()
@@ -218,7 +228,7 @@ func (w *Watch) look() ([]Change, eventlog.Position) {
 		if first && s.changed <= w.after {
 			continue // the subscriber has it from before
 		}
-		s.last(&c.Last)
+		w.p.last(s, &c.Last)
 		out = append(out, c)
 	}
 	slices.SortStableFunc(out, func(a, b Change) int { return cmp.Compare(a.Last.Changed, b.Last.Changed) })

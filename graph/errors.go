@@ -16,6 +16,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/access"
 	"github.com/twinlog/twinlog/domain/asset"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/graph/fault"
@@ -58,12 +59,13 @@ func Codes() []Code {
 		{"BAD_INPUT", false, "Arguments that can't be meant; problems lists all of them.", "Correct them.", []error{
 			fault.ErrBadInput, eventlog.ErrBadEvent, eventlog.ErrTooLarge, eventlog.ErrBadPosition, eventlog.ErrNotCanonical,
 			access.ErrBadName, asset.ErrBadName, asset.ErrBadTime, asset.ErrBadClass, asset.ErrBadPatch, asset.ErrBadPoint, settings.ErrBadSetting,
+			correction.ErrBadCorrection, correction.ErrBadValue,
 		}},
 		{"CONFLICT", false, "Somebody else was faster: the thing is not at ifRevision any more.", "Read it again, and decide again.", []error{eventlog.ErrMoved, eventlog.ErrConflict}},
 		{"DUPLICATE_NAME", false, "A sibling has this name already.", "Choose another name.", []error{asset.ErrDuplicate}},
-		{"ILLEGAL_STATE", false, "The rules of the plant refuse it in this state; the message says which.", "Read it again, and decide again.", []error{asset.ErrLevel, asset.ErrCycle, asset.ErrNotThen, asset.ErrHasChildren}},
-		{"IMPACT_CHANGED", false, "A correction would change something else than what was shown.", "Look at the impact again.", nil},
-		{"NOT_FOUND", false, "An id or path names nothing at this moment.", "Check the id, and the moment.", []error{fault.ErrNotFound, asset.ErrNoAsset, asset.ErrNoClass, asset.ErrNoTag}},
+		{"ILLEGAL_STATE", false, "The rules of the plant refuse it in this state; the message says which.", "Read it again, and decide again.", []error{asset.ErrLevel, asset.ErrCycle, asset.ErrNotThen, asset.ErrHasChildren, correction.ErrSuperseded}},
+		{"IMPACT_CHANGED", false, "A correction would change something else than what was shown.", "Look at the impact again.", []error{fault.ErrImpactChanged}},
+		{"NOT_FOUND", false, "An id or path names nothing at this moment.", "Check the id, and the moment.", []error{fault.ErrNotFound, asset.ErrNoAsset, asset.ErrNoClass, asset.ErrNoTag, correction.ErrNoCorrection}},
 		{"POSITION_LOST", false, "A position of a closed epoch, or beyond the end of the log.", "Start again without the position.", []error{eventlog.ErrPositionLost}},
 		{"STORAGE_FULL", true, "The server's disk is nearly full: it reads and does not write.", "Make room on the server.", []error{eventlog.ErrStorageFull}},
 		{"DAMAGED", false, "The store can't give back what it once acknowledged.", "Restore it; see the server's log.", []error{eventlog.ErrDamaged}},
@@ -175,6 +177,9 @@ var where = []struct {
 	{asset.ErrBadPatch, "patch"},
 	{asset.ErrBadPoint, "signal"},
 	{settings.ErrBadSetting, "settings"},
+	{correction.ErrBadCorrection, "action"},
+	{correction.ErrNoCorrection, "supersedes"},
+	{correction.ErrSuperseded, "supersedes"},
 	{asset.ErrLevel, "level"},
 	{asset.ErrNoTag, "tag"},
 }

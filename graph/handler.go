@@ -14,6 +14,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/graph/gen"
@@ -84,6 +85,7 @@ func NewHandler(c Config) (*Handler, error) {
 	}
 	c.Resolver.limits = h.limits
 	c.Resolver.settings = eventlog.NewHandler(c.Resolver.Read.Log, settings.Decider, 1) // an origin has one stream of them
+	c.Resolver.corrections = eventlog.NewHandler(c.Resolver.Read.Log, correction.Decider, 1)
 	schema := gen.NewExecutableSchema(gen.Config{Resolvers: c.Resolver, Complexity: costs()})
 	h.exec = executor.New(schema)
 	h.exec.SetErrorPresenter(h.present)

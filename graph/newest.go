@@ -64,7 +64,10 @@ func (f *valueFeed) next(ctx context.Context, watch *twins.Watch, structure *str
 		var changes []plant.ValueChange
 		for _, c := range news {
 			point := f.watched.Points[c.Index]
-			changes = f.watched.OfPoint(changes, point, c.Last.Value, c.Last.Quality.Code, c.Last.SourceTime, c.Last.Position, c.Missed)
+			changes = f.watched.OfPoint(changes, point, plant.Reported{
+				Value: c.Last.Value, Code: c.Last.Quality.Code, SourceTime: c.Last.SourceTime,
+				Position: max(c.Last.Position, c.Last.Altered), Corrected: c.Last.Corrected, Missed: c.Missed,
+			})
 		}
 		at = max(at, resume)
 		if err := f.frame(plant.Changes, sent.only(changes), at); err != nil {

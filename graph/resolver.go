@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/asset"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/graph/gen"
@@ -49,8 +50,9 @@ type Resolver struct {
 	// ReadBack is how long a mutation waits to read back what it wrote; 5 s.
 	ReadBack time.Duration
 
-	limits   Limits // the handler's
-	settings *eventlog.Handler[settings.State, settings.Change]
+	limits      Limits // the handler's
+	settings    *eventlog.Handler[settings.State, settings.Change]
+	corrections *eventlog.Handler[correction.State, correction.Made]
 }
 
 // Query implements gen.ResolverRoot.

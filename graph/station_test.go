@@ -218,6 +218,13 @@ func (st *station) report(dev string, at time.Time, signals ...any) eventlog.App
 		}
 		row.Samples = append(row.Samples, s)
 	}
+	return st.send(row)
+}
+
+// send appends a message of a device.
+func (st *station) send(row telemetry.Row) eventlog.Appended {
+	st.t.Helper()
+	dev := row.Device
 	st.mu.Lock()
 	defer st.mu.Unlock()
 	n := st.seq[dev]

@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/twinlog/twinlog/domain/asset"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/fault"
 	"github.com/twinlog/twinlog/graph/plant"
@@ -252,6 +255,10 @@ var structural = []string{
 	asset.TypeTagBound, asset.TypeTagUnbound, asset.TypeClassDefined,
 }
 
+// reshaping are the types of the events that change how later samples look, or
+// earlier ones.
+var reshaping = []string{settings.ChangedType, correction.MadeType}
+
 // every sends every sample in log order: it reads the log, from the start
 // position on or from a snapshot's, and never the newest values. The structure
 // changes where the log says that it does.
@@ -271,7 +278,7 @@ func (f *valueFeed) every(ctx context.Context) error {
 			return err
 		}
 	}
-	sub, err := f.s.r.Read.Log.Subscribe(ctx, at, eventlog.Filter{Types: append([]string{eventlog.TelemetryRecorded}, structural...)})
+	sub, err := f.s.r.Read.Log.Subscribe(ctx, at, eventlog.Filter{Types: slices.Concat([]string{eventlog.TelemetryRecorded}, structural, reshaping)})
 	if err != nil {
 		return err
 	}
@@ -309,9 +316,7 @@ func (f *valueFeed) everyOf(ctx context.Context, b eventlog.Batch, view *telemet
 	for _, rec := range b.Records {
 		var err error
 		if rec.Type != eventlog.TelemetryRecorded {
-			if err = f.s.r.Read.Await(ctx, rec.Position); err == nil {
-				err = f.rewatch(ctx, rec.Position)
-			}
+			changes, err = f.reshape(ctx, changes, rec)
 		} else {
 			changes, err = f.watched.OfRow(changes, view, rec)
 		}
@@ -344,6 +349,22 @@ func (f *valueFeed) everyFrame(changes []plant.ValueChange, at eventlog.Position
 		}
 	}
 	return nil
+}
+
+// reshape looks at the tags again where the log says that something about them
+// has changed, and adds the values that a correction made look otherwise.
+func (f *valueFeed) reshape(ctx context.Context, changes []plant.ValueChange, rec eventlog.Record) ([]plant.ValueChange, error) {
+	if err := f.s.r.Read.Await(ctx, rec.Position); err != nil {
+		return nil, err
+	}
+	if err := f.rewatch(ctx, rec.Position); err != nil {
+		return nil, err
+	}
+	if rec.Type != correction.MadeType {
+		return changes, nil
+	}
+	altered, err := f.watched.Altered(ctx, rec.Position)
+	return append(changes, altered...), err
 }
 
 func (f *valueFeed) rewatch(ctx context.Context, known eventlog.Position) error {

@@ -136,3 +136,14 @@ func standsFor(v telemetry.Value, of telemetry.Kind) telemetry.Value {
 	}
 	return v
 }
+
+// Meets says whether a row that comes now would have samples in the spans.
+func (m *Made) Meets(v *telemetry.View) bool {
+	at := Nanos(v.SourceTime)
+	for _, s := range m.Spans {
+		if s.Device == string(v.Device) && Nanos(s.From) <= at && at < Nanos(s.To) {
+			return true
+		}
+	}
+	return false
+}

@@ -37,6 +37,8 @@ var (
 	ErrTooManyRows = errors.New("too many rows")
 	// ErrRateLimited: too much at once.
 	ErrRateLimited = errors.New("too much at once")
+	// ErrImpactChanged: a correction would change something else than was shown.
+	ErrImpactChanged = errors.New("the impact is not what was shown")
 	// ErrUnavailable: a part that is needed does not answer, or is stopping.
 	ErrUnavailable = errors.New("unavailable")
 )

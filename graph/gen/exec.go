@@ -16,6 +16,7 @@ import (
 	"github.com/99designs/gqlgen/graphql"
 	"github.com/99designs/gqlgen/graphql/introspection"
 	"github.com/twinlog/twinlog/domain/asset"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -122,6 +123,13 @@ type ComplexityRoot struct {
 		Node   func(childComplexity int) int
 	}
 
+	AssetImpact struct {
+		Asset    func(childComplexity int) int
+		Examples func(childComplexity int) int
+		Samples  func(childComplexity int) int
+		Tags     func(childComplexity int) int
+	}
+
 	AssetPayload struct {
 		Asset    func(childComplexity int) int
 		EventIds func(childComplexity int) int
@@ -159,6 +167,14 @@ type ComplexityRoot struct {
 		From   func(childComplexity int) int
 		Signal func(childComplexity int) int
 		To     func(childComplexity int) int
+	}
+
+	CorrectionPayload struct {
+		Correction func(childComplexity int) int
+		EventIds   func(childComplexity int) int
+		Position   func(childComplexity int) int
+		Repeated   func(childComplexity int) int
+		Samples    func(childComplexity int) int
 	}
 
 	Device struct {
@@ -229,9 +245,29 @@ type ComplexityRoot struct {
 		Version func(childComplexity int) int
 	}
 
+	Impact struct {
+		Assets     func(childComplexity int) int
+		Digest     func(childComplexity int) int
+		From       func(childComplexity int) int
+		KnownAt    func(childComplexity int) int
+		Samples    func(childComplexity int) int
+		To         func(childComplexity int) int
+		Unassigned func(childComplexity int) int
+	}
+
+	ModificationInfo struct {
+		Action           func(childComplexity int) int
+		Actor            func(childComplexity int) int
+		Correction       func(childComplexity int) int
+		ModificationTime func(childComplexity int) int
+		Reason           func(childComplexity int) int
+		UpdateType       func(childComplexity int) int
+	}
+
 	Mutation struct {
 		BindTag          func(childComplexity int, input BindTagInput) int
 		ChangeSettings   func(childComplexity int, input ChangeSettingsInput) int
+		Correct          func(childComplexity int, input CorrectionInput) int
 		DefineAssetClass func(childComplexity int, input AssetClassInput) int
 		MoveAsset        func(childComplexity int, input MoveAssetInput) int
 		RegisterAsset    func(childComplexity int, input RegisterAssetInput) int
@@ -292,6 +328,7 @@ type ComplexityRoot struct {
 		AuditTrail func(childComplexity int, filter *plant.AuditFilter, upTo *eventlog.Position, first *int, after *string, last *int, before *string) int
 		Event      func(childComplexity int, id string) int
 		Events     func(childComplexity int, filter *plant.EventFilter, upTo *eventlog.Position, first *int, after *string, last *int, before *string) int
+		Impact     func(childComplexity int, correction CorrectionInput) int
 		Node       func(childComplexity int, id string, at *plant.Moment) int
 		Plant      func(childComplexity int, at *plant.Moment, minPosition *eventlog.Position, waitAtMost *time.Duration) int
 		System     func(childComplexity int) int
@@ -343,11 +380,21 @@ type ComplexityRoot struct {
 	}
 
 	Sample struct {
+		Corrected  func(childComplexity int) int
 		Number     func(childComplexity int) int
 		Quality    func(childComplexity int) int
 		Ref        func(childComplexity int) int
 		SourceTime func(childComplexity int) int
 		Value      func(childComplexity int) int
+	}
+
+	SampleChange struct {
+		After      func(childComplexity int) int
+		Before     func(childComplexity int) int
+		Device     func(childComplexity int) int
+		Ref        func(childComplexity int) int
+		Signal     func(childComplexity int) int
+		SourceTime func(childComplexity int) int
 	}
 
 	SampleConnection struct {
@@ -361,13 +408,32 @@ type ComplexityRoot struct {
 		Node   func(childComplexity int) int
 	}
 
+	SampleLook struct {
+		Number  func(childComplexity int) int
+		Quality func(childComplexity int) int
+		Value   func(childComplexity int) int
+	}
+
 	SampleRef struct {
 		Index    func(childComplexity int) int
 		Revision func(childComplexity int) int
 		Stream   func(childComplexity int) int
 	}
 
+	SampleVersion struct {
+		Current      func(childComplexity int) int
+		Modification func(childComplexity int) int
+		Number       func(childComplexity int) int
+		Position     func(childComplexity int) int
+		Quality      func(childComplexity int) int
+		Recorded     func(childComplexity int) int
+		Ref          func(childComplexity int) int
+		SourceTime   func(childComplexity int) int
+		Value        func(childComplexity int) int
+	}
+
 	Series struct {
+		Corrected func(childComplexity int) int
 		Count     func(childComplexity int) int
 		EndCursor func(childComplexity int) int
 		Start     func(childComplexity int) int
@@ -419,6 +485,7 @@ type ComplexityRoot struct {
 		Samples          func(childComplexity int, from time.Time, to time.Time, quality *plant.QualityFilter, bounds *bool, first *int, after *string) int
 		Unit             func(childComplexity int) int
 		Value            func(childComplexity int) int
+		Versions         func(childComplexity int, at time.Time) int
 	}
 
 	TagConnection struct {
@@ -451,6 +518,7 @@ type ComplexityRoot struct {
 
 	TagValue struct {
 		Age        func(childComplexity int) int
+		Corrected  func(childComplexity int) int
 		Number     func(childComplexity int) int
 		Position   func(childComplexity int) int
 		Quality    func(childComplexity int) int
@@ -482,6 +550,7 @@ type ComplexityRoot struct {
 	}
 
 	ValueChange struct {
+		Corrected  func(childComplexity int) int
 		Missed     func(childComplexity int) int
 		Number     func(childComplexity int) int
 		Path       func(childComplexity int) int
@@ -523,6 +592,7 @@ type MutationResolver interface {
 	Relate(ctx context.Context, input RelateInput) (*AssetPayload, error)
 	BindTag(ctx context.Context, input BindTagInput) (*TagPayload, error)
 	ChangeSettings(ctx context.Context, input ChangeSettingsInput) (*SettingsPayload, error)
+	Correct(ctx context.Context, input CorrectionInput) (*CorrectionPayload, error)
 }
 type QueryResolver interface {
 	Plant(ctx context.Context, at *plant.Moment, minPosition *eventlog.Position, waitAtMost *time.Duration) (*plant.Plant, error)
@@ -530,6 +600,7 @@ type QueryResolver interface {
 	Events(ctx context.Context, filter *plant.EventFilter, upTo *eventlog.Position, first *int, after *string, last *int, before *string) (*plant.EventConnection, error)
 	Event(ctx context.Context, id string) (*plant.Event, error)
 	AuditTrail(ctx context.Context, filter *plant.AuditFilter, upTo *eventlog.Position, first *int, after *string, last *int, before *string) (*plant.AuditConnection, error)
+	Impact(ctx context.Context, correction CorrectionInput) (*plant.Impact, error)
 	System(ctx context.Context) (*plant.System, error)
 	Viewer(ctx context.Context) (*Viewer, error)
 }
@@ -890,6 +961,31 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.AssetEdge.Node(childComplexity), true
 
+	case "AssetImpact.asset":
+		if e.ComplexityRoot.AssetImpact.Asset == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AssetImpact.Asset(childComplexity), true
+	case "AssetImpact.examples":
+		if e.ComplexityRoot.AssetImpact.Examples == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AssetImpact.Examples(childComplexity), true
+	case "AssetImpact.samples":
+		if e.ComplexityRoot.AssetImpact.Samples == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AssetImpact.Samples(childComplexity), true
+	case "AssetImpact.tags":
+		if e.ComplexityRoot.AssetImpact.Tags == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AssetImpact.Tags(childComplexity), true
+
 	case "AssetPayload.asset":
 		if e.ComplexityRoot.AssetPayload.Asset == nil {
 			break
@@ -1038,6 +1134,37 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Binding.To(childComplexity), true
+
+	case "CorrectionPayload.correction":
+		if e.ComplexityRoot.CorrectionPayload.Correction == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CorrectionPayload.Correction(childComplexity), true
+	case "CorrectionPayload.eventIds":
+		if e.ComplexityRoot.CorrectionPayload.EventIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CorrectionPayload.EventIds(childComplexity), true
+	case "CorrectionPayload.position":
+		if e.ComplexityRoot.CorrectionPayload.Position == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CorrectionPayload.Position(childComplexity), true
+	case "CorrectionPayload.repeated":
+		if e.ComplexityRoot.CorrectionPayload.Repeated == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CorrectionPayload.Repeated(childComplexity), true
+	case "CorrectionPayload.samples":
+		if e.ComplexityRoot.CorrectionPayload.Samples == nil {
+			break
+		}
+
+		return e.ComplexityRoot.CorrectionPayload.Samples(childComplexity), true
 
 	case "Device.assets":
 		if e.ComplexityRoot.Device.Assets == nil {
@@ -1311,6 +1438,86 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.FoldVersion.Version(childComplexity), true
 
+	case "Impact.assets":
+		if e.ComplexityRoot.Impact.Assets == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Impact.Assets(childComplexity), true
+	case "Impact.digest":
+		if e.ComplexityRoot.Impact.Digest == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Impact.Digest(childComplexity), true
+	case "Impact.from":
+		if e.ComplexityRoot.Impact.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Impact.From(childComplexity), true
+	case "Impact.knownAt":
+		if e.ComplexityRoot.Impact.KnownAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Impact.KnownAt(childComplexity), true
+	case "Impact.samples":
+		if e.ComplexityRoot.Impact.Samples == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Impact.Samples(childComplexity), true
+	case "Impact.to":
+		if e.ComplexityRoot.Impact.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Impact.To(childComplexity), true
+	case "Impact.unassigned":
+		if e.ComplexityRoot.Impact.Unassigned == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Impact.Unassigned(childComplexity), true
+
+	case "ModificationInfo.action":
+		if e.ComplexityRoot.ModificationInfo.Action == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModificationInfo.Action(childComplexity), true
+	case "ModificationInfo.actor":
+		if e.ComplexityRoot.ModificationInfo.Actor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModificationInfo.Actor(childComplexity), true
+	case "ModificationInfo.correction":
+		if e.ComplexityRoot.ModificationInfo.Correction == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModificationInfo.Correction(childComplexity), true
+	case "ModificationInfo.modificationTime":
+		if e.ComplexityRoot.ModificationInfo.ModificationTime == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModificationInfo.ModificationTime(childComplexity), true
+	case "ModificationInfo.reason":
+		if e.ComplexityRoot.ModificationInfo.Reason == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModificationInfo.Reason(childComplexity), true
+	case "ModificationInfo.updateType":
+		if e.ComplexityRoot.ModificationInfo.UpdateType == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ModificationInfo.UpdateType(childComplexity), true
+
 	case "Mutation.bindTag":
 		if e.ComplexityRoot.Mutation.BindTag == nil {
 			break
@@ -1333,6 +1540,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.ChangeSettings(childComplexity, args["input"].(ChangeSettingsInput)), true
+	case "Mutation.correct":
+		if e.ComplexityRoot.Mutation.Correct == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_correct_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.Correct(childComplexity, args["input"].(CorrectionInput)), true
 	case "Mutation.defineAssetClass":
 		if e.ComplexityRoot.Mutation.DefineAssetClass == nil {
 			break
@@ -1696,6 +1914,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Query.Events(childComplexity, args["filter"].(*plant.EventFilter), args["upTo"].(*eventlog.Position), args["first"].(*int), args["after"].(*string), args["last"].(*int), args["before"].(*string)), true
+	case "Query.impact":
+		if e.ComplexityRoot.Query.Impact == nil {
+			break
+		}
+
+		args, err := ec.field_Query_impact_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Impact(childComplexity, args["correction"].(CorrectionInput)), true
 
 	case "Query.node":
 		if e.ComplexityRoot.Query.Node == nil {
@@ -1877,6 +2106,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ResolvedMoment.Recorded(childComplexity), true
 
+	case "Sample.corrected":
+		if e.ComplexityRoot.Sample.Corrected == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Sample.Corrected(childComplexity), true
 	case "Sample.number":
 		if e.ComplexityRoot.Sample.Number == nil {
 			break
@@ -1907,6 +2142,43 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Sample.Value(childComplexity), true
+
+	case "SampleChange.after":
+		if e.ComplexityRoot.SampleChange.After == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleChange.After(childComplexity), true
+	case "SampleChange.before":
+		if e.ComplexityRoot.SampleChange.Before == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleChange.Before(childComplexity), true
+	case "SampleChange.device":
+		if e.ComplexityRoot.SampleChange.Device == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleChange.Device(childComplexity), true
+	case "SampleChange.ref":
+		if e.ComplexityRoot.SampleChange.Ref == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleChange.Ref(childComplexity), true
+	case "SampleChange.signal":
+		if e.ComplexityRoot.SampleChange.Signal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleChange.Signal(childComplexity), true
+	case "SampleChange.sourceTime":
+		if e.ComplexityRoot.SampleChange.SourceTime == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleChange.SourceTime(childComplexity), true
 
 	case "SampleConnection.edges":
 		if e.ComplexityRoot.SampleConnection.Edges == nil {
@@ -1940,6 +2212,25 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SampleEdge.Node(childComplexity), true
 
+	case "SampleLook.number":
+		if e.ComplexityRoot.SampleLook.Number == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleLook.Number(childComplexity), true
+	case "SampleLook.quality":
+		if e.ComplexityRoot.SampleLook.Quality == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleLook.Quality(childComplexity), true
+	case "SampleLook.value":
+		if e.ComplexityRoot.SampleLook.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleLook.Value(childComplexity), true
+
 	case "SampleRef.index":
 		if e.ComplexityRoot.SampleRef.Index == nil {
 			break
@@ -1959,6 +2250,67 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.SampleRef.Stream(childComplexity), true
 
+	case "SampleVersion.current":
+		if e.ComplexityRoot.SampleVersion.Current == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Current(childComplexity), true
+	case "SampleVersion.modification":
+		if e.ComplexityRoot.SampleVersion.Modification == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Modification(childComplexity), true
+	case "SampleVersion.number":
+		if e.ComplexityRoot.SampleVersion.Number == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Number(childComplexity), true
+	case "SampleVersion.position":
+		if e.ComplexityRoot.SampleVersion.Position == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Position(childComplexity), true
+	case "SampleVersion.quality":
+		if e.ComplexityRoot.SampleVersion.Quality == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Quality(childComplexity), true
+	case "SampleVersion.recorded":
+		if e.ComplexityRoot.SampleVersion.Recorded == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Recorded(childComplexity), true
+	case "SampleVersion.ref":
+		if e.ComplexityRoot.SampleVersion.Ref == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Ref(childComplexity), true
+	case "SampleVersion.sourceTime":
+		if e.ComplexityRoot.SampleVersion.SourceTime == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.SourceTime(childComplexity), true
+	case "SampleVersion.value":
+		if e.ComplexityRoot.SampleVersion.Value == nil {
+			break
+		}
+
+		return e.ComplexityRoot.SampleVersion.Value(childComplexity), true
+
+	case "Series.corrected":
+		if e.ComplexityRoot.Series.Corrected == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Series.Corrected(childComplexity), true
 	case "Series.count":
 		if e.ComplexityRoot.Series.Count == nil {
 			break
@@ -2195,6 +2547,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Tag.Value(childComplexity), true
+	case "Tag.versions":
+		if e.ComplexityRoot.Tag.Versions == nil {
+			break
+		}
+
+		args, err := ec.field_Tag_versions_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Tag.Versions(childComplexity, args["at"].(time.Time)), true
 
 	case "TagConnection.edges":
 		if e.ComplexityRoot.TagConnection.Edges == nil {
@@ -2302,6 +2665,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.TagValue.Age(childComplexity), true
+	case "TagValue.corrected":
+		if e.ComplexityRoot.TagValue.Corrected == nil {
+			break
+		}
+
+		return e.ComplexityRoot.TagValue.Corrected(childComplexity), true
 	case "TagValue.number":
 		if e.ComplexityRoot.TagValue.Number == nil {
 			break
@@ -2425,6 +2794,12 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Unit.Code(childComplexity), true
 
+	case "ValueChange.corrected":
+		if e.ComplexityRoot.ValueChange.Corrected == nil {
+			break
+		}
+
+		return e.ComplexityRoot.ValueChange.Corrected(childComplexity), true
 	case "ValueChange.missed":
 		if e.ComplexityRoot.ValueChange.Missed == nil {
 			break
@@ -2533,6 +2908,9 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("AuditFilter", ec.unmarshalInputAuditFilter),
 			graphql.NewInputUnmarshaler("BindTagInput", ec.unmarshalInputBindTagInput),
 			graphql.NewInputUnmarshaler("ChangeSettingsInput", ec.unmarshalInputChangeSettingsInput),
+			graphql.NewInputUnmarshaler("CorrectedSampleInput", ec.unmarshalInputCorrectedSampleInput),
+			graphql.NewInputUnmarshaler("CorrectionCondition", ec.unmarshalInputCorrectionCondition),
+			graphql.NewInputUnmarshaler("CorrectionInput", ec.unmarshalInputCorrectionInput),
 			graphql.NewInputUnmarshaler("DeviceFilter", ec.unmarshalInputDeviceFilter),
 			graphql.NewInputUnmarshaler("EventFilter", ec.unmarshalInputEventFilter),
 			graphql.NewInputUnmarshaler("Known", ec.unmarshalInputKnown),
@@ -2545,6 +2923,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("RelateInput", ec.unmarshalInputRelateInput),
 			graphql.NewInputUnmarshaler("RenameAssetInput", ec.unmarshalInputRenameAssetInput),
 			graphql.NewInputUnmarshaler("RetireAssetInput", ec.unmarshalInputRetireAssetInput),
+			graphql.NewInputUnmarshaler("ScaleInput", ec.unmarshalInputScaleInput),
 			graphql.NewInputUnmarshaler("TagDefinitionInput", ec.unmarshalInputTagDefinitionInput),
 			graphql.NewInputUnmarshaler("TagFilter", ec.unmarshalInputTagFilter),
 			graphql.NewInputUnmarshaler("UpdateNameplateInput", ec.unmarshalInputUpdateNameplateInput),
@@ -2705,6 +3084,8 @@ type Query {
   event(id: ID!): Event
   "Who did what, when, why: people, services and the decisions about them, newest last; no telemetry."
   auditTrail(filter: AuditFilter, upTo: Position, first: Int = 100, after: String, last: Int, before: String): AuditConnection
+  "What a correction would change, before anyone makes it; its digest commits to the answer."
+  impact(correction: CorrectionInput!): Impact
   "The log's end and how far each read model has come."
   system: System
   "Who is asking."
@@ -2884,6 +3265,11 @@ type Tag implements Node {
   value: TagValue
   "Raw samples one by one, oldest first; for bulk use Plant.series. bounds adds the last before and the first after the range."
   samples(from: Time!, to: Time!, quality: QualityFilter = ANY, bounds: Boolean = false, first: Int = 1000, after: String): SampleConnection!
+  """
+  Every version of the samples with this SourceTime, oldest first: as received, and each look that corrections gave it, by whom
+  and why (OPC 10000-11 §6.5.3, ReadModified). More than one sample has a SourceTime where it was sent again; ref tells them apart.
+  """
+  versions(at: Time!): [SampleVersion!]!
 }
 "A unit of measure."
 type Unit {
@@ -2925,6 +3311,8 @@ type TagValue {
   age: Duration!
   "Older than Settings.staleMultiple times the tag's expected interval."
   stale: Boolean!
+  "Value or quality is not as it was received; see Tag.versions."
+  corrected: Boolean!
 }
 "How far to trust a value: the OPC UA StatusCode, its parts, and the code as it came."
 type Quality {
@@ -2951,6 +3339,8 @@ type Sample {
   number: Float
   quality: Quality!
   ref: SampleRef!
+  "Value or quality is not as it was received; see Tag.versions."
+  corrected: Boolean!
 }
 "The identity of one sample: it is the index-th, in the order received, of the event at (stream, revision)."
 type SampleRef {
@@ -2968,8 +3358,94 @@ type Series {
   values: ValueColumn!
   status: StatusRuns!
   count: Int!
+  "The rows, from 0, that are not as they were received."
+  corrected: [Int!]!
   "null: nothing is left in the range."
   endCursor: String
+}
+"One look of one sample."
+type SampleVersion {
+  ref: SampleRef!
+  sourceTime: Time!
+  value: Value
+  "null unless numeric and finite."
+  number: Float
+  quality: Quality!
+  "From this place in the log on it looked so."
+  position: Position!
+  recorded: Time!
+  "It looks so at the plant's moment."
+  current: Boolean!
+  "null: as received."
+  modification: ModificationInfo
+}
+"Who made a sample look so, when and why (OPC 10000-11 §6.6.3)."
+type ModificationInfo {
+  "When the correction was recorded."
+  modificationTime: Time!
+  updateType: HistoryUpdateType!
+  actor: Actor!
+  reason: ReasonGiven
+  action: CorrectionAction!
+  "The event: what CorrectionInput.supersedes names."
+  correction: Event!
+}
+"HistoryUpdateType of OPC 10000-11 §6.9.3."
+enum HistoryUpdateType {
+  "it was not there before"
+  INSERT
+  "it stands in for what was received"
+  REPLACE
+}
+"What a correction does to a sample."
+enum CorrectionAction {
+  "the value stays, its quality becomes Bad"
+  MARK_BAD
+  "another value is shown"
+  SUBSTITUTE
+  "the value stays, with another quality"
+  CHANGE_QUALITY
+  "only supersedes: what the corrections it names had changed looks again as it did without them"
+  UNDO
+}
+"What a correction would change."
+type Impact {
+  "Give it to correct: the mutation is then refused with IMPACT_CHANGED if it would change anything else."
+  digest: String!
+  "How many samples would look other than they do."
+  samples: Int!
+  "From the first to the last of them."
+  from: Time
+  to: Time
+  "Which of them, by the asset whose tags they feed, in the order of paths. A sample that feeds tags of two assets counts for both."
+  assets: [AssetImpact!]!
+  "Samples that feed no tag."
+  unassigned: Int!
+  "What was known when it was computed."
+  knownAt: Position!
+}
+"What a correction would change of one asset."
+type AssetImpact {
+  asset: Asset!
+  tags: [Tag!]!
+  samples: Int!
+  "The first few."
+  examples: [SampleChange!]!
+}
+"What a correction would change of one sample."
+type SampleChange {
+  device: String!
+  signal: String!
+  sourceTime: Time!
+  ref: SampleRef!
+  before: SampleLook!
+  after: SampleLook!
+}
+"Value and quality of a sample."
+type SampleLook {
+  value: Value
+  number: Float
+  quality: Quality!
 }
 "Current values as columns of equal length; row i is tag i."
 type TagValueTable {
@@ -3278,6 +3754,11 @@ type Mutation {
   bindTag(input: BindTagInput!): TagPayload
   "Changes what is set for the whole site, from this place in the log on."
   changeSettings(input: ChangeSettingsInput!): SettingsPayload
+  """
+  Declares samples wrong or substitutes them; nothing is overwritten. It applies to what precedes it in the log, unless it says
+  includingLater. IMPACT_CHANGED if the impact is no longer what was shown.
+  """
+  correct(input: CorrectionInput!): CorrectionPayload
 }
 
 "Every mutation's pattern: why. The text is kept encrypted."
@@ -3405,6 +3886,63 @@ input ChangeSettingsInput {
   reason: Reason!
   idempotencyKey: String
 }
+"""
+Which samples, and what becomes of them. Exactly one of samples, tag and device says which; UNDO has none of them. What is named by
+tag or device needs from and to (from ≤ sourceTime < to), and condition may narrow it.
+"""
+input CorrectionInput {
+  action: CorrectionAction!
+  "These, at most 1,000."
+  samples: [CorrectedSampleInput!]
+  "What fed this tag, by its bindings as known now."
+  tag: ID
+  "What this device measured: all its signals, or these. By its global id or by the id that it calls itself."
+  device: ID
+  signals: [String!]
+  from: Time
+  to: Time
+  condition: CorrectionCondition
+  "SUBSTITUTE: this value, unless each sample has its own. A number, a text, true or false."
+  value: Value
+  "SUBSTITUTE: computed from the value that is shown without this correction."
+  scale: ScaleInput
+  "Left out: Bad (MARK_BAD), GoodEdited (SUBSTITUTE). CHANGE_QUALITY needs it."
+  statusCode: StatusCode
+  "Corrections that are no longer in force from here on: ids of their events."
+  supersedes: [ID!]
+  "Samples that come later in the log as well, as long as it is in force. Not with samples."
+  includingLater: Boolean = false
+  "The digest of the impact that was shown; left out: whatever it changes."
+  impact: String
+  reason: Reason!
+  idempotencyKey: String
+}
+input CorrectedSampleInput {
+  stream: String!
+  revision: Revision!
+  index: Int!
+  "SUBSTITUTE: what is shown instead."
+  value: Value
+}
+"Only samples whose message said so."
+input CorrectionCondition {
+  firmware: String
+  gateway: String
+}
+"value × factor + offset"
+input ScaleInput {
+  factor: Float!
+  offset: Float! = 0
+}
+type CorrectionPayload {
+  position: Position!
+  eventIds: [ID!]!
+  repeated: Boolean!
+  "How many samples it changed."
+  samples: Int!
+  "The correction; its id is what supersedes takes."
+  correction: Event
+}
 type SettingsPayload {
   position: Position!
   eventIds: [ID!]!
@@ -3482,7 +4020,10 @@ type ValueChange {
   status: QualityStatus!
   statusCode: StatusCode!
   sourceTime: Time!
+  "Of the event that brought it, or of the correction by which it looks so."
   position: Position!
+  "Value or quality is not as it was received."
+  corrected: Boolean!
   "Values of this tag that were passed over since the change before; always 0 with EVERY."
   missed: Int!
 }
@@ -3682,6 +4223,20 @@ func (ec *executionContext) childFields_AssetEdge(ctx context.Context, field gra
 	return nil, fmt.Errorf("no field named %q was found under type AssetEdge", field.Name)
 }
 
+func (ec *executionContext) childFields_AssetImpact(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "asset":
+		return ec.fieldContext_AssetImpact_asset(ctx, field)
+	case "tags":
+		return ec.fieldContext_AssetImpact_tags(ctx, field)
+	case "samples":
+		return ec.fieldContext_AssetImpact_samples(ctx, field)
+	case "examples":
+		return ec.fieldContext_AssetImpact_examples(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AssetImpact", field.Name)
+}
+
 func (ec *executionContext) childFields_AssetPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "position":
@@ -3758,6 +4313,22 @@ func (ec *executionContext) childFields_Binding(ctx context.Context, field graph
 		return ec.fieldContext_Binding_to(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Binding", field.Name)
+}
+
+func (ec *executionContext) childFields_CorrectionPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "position":
+		return ec.fieldContext_CorrectionPayload_position(ctx, field)
+	case "eventIds":
+		return ec.fieldContext_CorrectionPayload_eventIds(ctx, field)
+	case "repeated":
+		return ec.fieldContext_CorrectionPayload_repeated(ctx, field)
+	case "samples":
+		return ec.fieldContext_CorrectionPayload_samples(ctx, field)
+	case "correction":
+		return ec.fieldContext_CorrectionPayload_correction(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type CorrectionPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Device(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -3894,6 +4465,44 @@ func (ec *executionContext) childFields_FoldVersion(ctx context.Context, field g
 		return ec.fieldContext_FoldVersion_version(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type FoldVersion", field.Name)
+}
+
+func (ec *executionContext) childFields_Impact(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "digest":
+		return ec.fieldContext_Impact_digest(ctx, field)
+	case "samples":
+		return ec.fieldContext_Impact_samples(ctx, field)
+	case "from":
+		return ec.fieldContext_Impact_from(ctx, field)
+	case "to":
+		return ec.fieldContext_Impact_to(ctx, field)
+	case "assets":
+		return ec.fieldContext_Impact_assets(ctx, field)
+	case "unassigned":
+		return ec.fieldContext_Impact_unassigned(ctx, field)
+	case "knownAt":
+		return ec.fieldContext_Impact_knownAt(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Impact", field.Name)
+}
+
+func (ec *executionContext) childFields_ModificationInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "modificationTime":
+		return ec.fieldContext_ModificationInfo_modificationTime(ctx, field)
+	case "updateType":
+		return ec.fieldContext_ModificationInfo_updateType(ctx, field)
+	case "actor":
+		return ec.fieldContext_ModificationInfo_actor(ctx, field)
+	case "reason":
+		return ec.fieldContext_ModificationInfo_reason(ctx, field)
+	case "action":
+		return ec.fieldContext_ModificationInfo_action(ctx, field)
+	case "correction":
+		return ec.fieldContext_ModificationInfo_correction(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type ModificationInfo", field.Name)
 }
 
 func (ec *executionContext) childFields_NameplateAttribute(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4090,8 +4699,28 @@ func (ec *executionContext) childFields_Sample(ctx context.Context, field graphq
 		return ec.fieldContext_Sample_quality(ctx, field)
 	case "ref":
 		return ec.fieldContext_Sample_ref(ctx, field)
+	case "corrected":
+		return ec.fieldContext_Sample_corrected(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Sample", field.Name)
+}
+
+func (ec *executionContext) childFields_SampleChange(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "device":
+		return ec.fieldContext_SampleChange_device(ctx, field)
+	case "signal":
+		return ec.fieldContext_SampleChange_signal(ctx, field)
+	case "sourceTime":
+		return ec.fieldContext_SampleChange_sourceTime(ctx, field)
+	case "ref":
+		return ec.fieldContext_SampleChange_ref(ctx, field)
+	case "before":
+		return ec.fieldContext_SampleChange_before(ctx, field)
+	case "after":
+		return ec.fieldContext_SampleChange_after(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SampleChange", field.Name)
 }
 
 func (ec *executionContext) childFields_SampleConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4116,6 +4745,18 @@ func (ec *executionContext) childFields_SampleEdge(ctx context.Context, field gr
 	return nil, fmt.Errorf("no field named %q was found under type SampleEdge", field.Name)
 }
 
+func (ec *executionContext) childFields_SampleLook(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "value":
+		return ec.fieldContext_SampleLook_value(ctx, field)
+	case "number":
+		return ec.fieldContext_SampleLook_number(ctx, field)
+	case "quality":
+		return ec.fieldContext_SampleLook_quality(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SampleLook", field.Name)
+}
+
 func (ec *executionContext) childFields_SampleRef(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "stream":
@@ -4126,6 +4767,30 @@ func (ec *executionContext) childFields_SampleRef(ctx context.Context, field gra
 		return ec.fieldContext_SampleRef_index(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type SampleRef", field.Name)
+}
+
+func (ec *executionContext) childFields_SampleVersion(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "ref":
+		return ec.fieldContext_SampleVersion_ref(ctx, field)
+	case "sourceTime":
+		return ec.fieldContext_SampleVersion_sourceTime(ctx, field)
+	case "value":
+		return ec.fieldContext_SampleVersion_value(ctx, field)
+	case "number":
+		return ec.fieldContext_SampleVersion_number(ctx, field)
+	case "quality":
+		return ec.fieldContext_SampleVersion_quality(ctx, field)
+	case "position":
+		return ec.fieldContext_SampleVersion_position(ctx, field)
+	case "recorded":
+		return ec.fieldContext_SampleVersion_recorded(ctx, field)
+	case "current":
+		return ec.fieldContext_SampleVersion_current(ctx, field)
+	case "modification":
+		return ec.fieldContext_SampleVersion_modification(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type SampleVersion", field.Name)
 }
 
 func (ec *executionContext) childFields_Series(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4142,6 +4807,8 @@ func (ec *executionContext) childFields_Series(ctx context.Context, field graphq
 		return ec.fieldContext_Series_status(ctx, field)
 	case "count":
 		return ec.fieldContext_Series_count(ctx, field)
+	case "corrected":
+		return ec.fieldContext_Series_corrected(ctx, field)
 	case "endCursor":
 		return ec.fieldContext_Series_endCursor(ctx, field)
 	}
@@ -4222,6 +4889,8 @@ func (ec *executionContext) childFields_Tag(ctx context.Context, field graphql.C
 		return ec.fieldContext_Tag_value(ctx, field)
 	case "samples":
 		return ec.fieldContext_Tag_samples(ctx, field)
+	case "versions":
+		return ec.fieldContext_Tag_versions(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Tag", field.Name)
 }
@@ -4304,6 +4973,8 @@ func (ec *executionContext) childFields_TagValue(ctx context.Context, field grap
 		return ec.fieldContext_TagValue_age(ctx, field)
 	case "stale":
 		return ec.fieldContext_TagValue_stale(ctx, field)
+	case "corrected":
+		return ec.fieldContext_TagValue_corrected(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type TagValue", field.Name)
 }
@@ -4364,6 +5035,8 @@ func (ec *executionContext) childFields_ValueChange(ctx context.Context, field g
 		return ec.fieldContext_ValueChange_sourceTime(ctx, field)
 	case "position":
 		return ec.fieldContext_ValueChange_position(ctx, field)
+	case "corrected":
+		return ec.fieldContext_ValueChange_corrected(ctx, field)
 	case "missed":
 		return ec.fieldContext_ValueChange_missed(ctx, field)
 	}
@@ -4664,6 +5337,20 @@ func (ec *executionContext) field_Mutation_changeSettings_args(ctx context.Conte
 	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
 		func(ctx context.Context, v any) (ChangeSettingsInput, error) {
 			return ec.unmarshalNChangeSettingsInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐChangeSettingsInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Mutation_correct_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (CorrectionInput, error) {
+			return ec.unmarshalNCorrectionInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectionInput(ctx, v)
 		})
 	if err != nil {
 		return nil, err
@@ -5260,6 +5947,20 @@ func (ec *executionContext) field_Query_events_args(ctx context.Context, rawArgs
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_impact_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "correction",
+		func(ctx context.Context, v any) (CorrectionInput, error) {
+			return ec.unmarshalNCorrectionInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectionInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["correction"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_node_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5423,6 +6124,20 @@ func (ec *executionContext) field_Tag_samples_args(ctx context.Context, rawArgs 
 		return nil, err
 	}
 	args["after"] = arg5
+	return args, nil
+}
+
+func (ec *executionContext) field_Tag_versions_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "at",
+		func(ctx context.Context, v any) (time.Time, error) {
+			return ec.unmarshalNTime2timeᚐTime(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["at"] = arg0
 	return args, nil
 }
 
@@ -6929,6 +7644,125 @@ func (ec *executionContext) fieldContext_AssetEdge_node(_ context.Context, field
 	return fc, nil
 }
 
+func (ec *executionContext) _AssetImpact_asset(ctx context.Context, field graphql.CollectedField, obj *plant.AssetImpact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AssetImpact_asset(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Asset, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Asset) graphql.Marshaler {
+			return ec.marshalNAsset2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAsset(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AssetImpact_asset(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AssetImpact",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Asset(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AssetImpact_tags(ctx context.Context, field graphql.CollectedField, obj *plant.AssetImpact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AssetImpact_tags(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Tags, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.Tag) graphql.Marshaler {
+			return ec.marshalNTag2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐTagᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AssetImpact_tags(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AssetImpact",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Tag(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AssetImpact_samples(ctx context.Context, field graphql.CollectedField, obj *plant.AssetImpact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AssetImpact_samples(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Samples, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AssetImpact_samples(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AssetImpact", field, false, false, "Int")
+}
+
+func (ec *executionContext) _AssetImpact_examples(ctx context.Context, field graphql.CollectedField, obj *plant.AssetImpact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AssetImpact_examples(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Examples, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.SampleChange) graphql.Marshaler {
+			return ec.marshalNSampleChange2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleChangeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AssetImpact_examples(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AssetImpact",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SampleChange(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _AssetPayload_position(ctx context.Context, field graphql.CollectedField, obj *AssetPayload) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -7542,6 +8376,130 @@ func (ec *executionContext) _Binding_to(ctx context.Context, field graphql.Colle
 }
 func (ec *executionContext) fieldContext_Binding_to(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Binding", field, false, false, "Time")
+}
+
+func (ec *executionContext) _CorrectionPayload_position(ctx context.Context, field graphql.CollectedField, obj *CorrectionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CorrectionPayload_position(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Position, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v eventlog.Position) graphql.Marshaler {
+			return ec.marshalNPosition2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐPosition(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CorrectionPayload_position(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CorrectionPayload", field, false, false, "Position")
+}
+
+func (ec *executionContext) _CorrectionPayload_eventIds(ctx context.Context, field graphql.CollectedField, obj *CorrectionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CorrectionPayload_eventIds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.EventIds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNID2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CorrectionPayload_eventIds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CorrectionPayload", field, false, false, "ID")
+}
+
+func (ec *executionContext) _CorrectionPayload_repeated(ctx context.Context, field graphql.CollectedField, obj *CorrectionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CorrectionPayload_repeated(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Repeated, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CorrectionPayload_repeated(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CorrectionPayload", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _CorrectionPayload_samples(ctx context.Context, field graphql.CollectedField, obj *CorrectionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CorrectionPayload_samples(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Samples, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_CorrectionPayload_samples(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("CorrectionPayload", field, false, false, "Int")
+}
+
+func (ec *executionContext) _CorrectionPayload_correction(ctx context.Context, field graphql.CollectedField, obj *CorrectionPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_CorrectionPayload_correction(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Correction, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Event) graphql.Marshaler {
+			return ec.marshalOEvent2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐEvent(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_CorrectionPayload_correction(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "CorrectionPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Event(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Device_id(ctx context.Context, field graphql.CollectedField, obj *plant.Device) (ret graphql.Marshaler) {
@@ -8673,6 +9631,341 @@ func (ec *executionContext) fieldContext_FoldVersion_version(_ context.Context, 
 	return graphql.NewScalarFieldContext("FoldVersion", field, false, false, "Int")
 }
 
+func (ec *executionContext) _Impact_digest(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Impact_digest(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Digest, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Impact_digest(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Impact", field, false, false, "String")
+}
+
+func (ec *executionContext) _Impact_samples(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Impact_samples(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Samples, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Impact_samples(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Impact", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Impact_from(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Impact_from(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.From, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Impact_from(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Impact", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Impact_to(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Impact_to(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.To, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Impact_to(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Impact", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Impact_assets(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Impact_assets(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Assets, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.AssetImpact) graphql.Marshaler {
+			return ec.marshalNAssetImpact2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAssetImpactᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Impact_assets(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Impact",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AssetImpact(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Impact_unassigned(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Impact_unassigned(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Unassigned, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Impact_unassigned(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Impact", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Impact_knownAt(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Impact_knownAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.KnownAt, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v eventlog.Position) graphql.Marshaler {
+			return ec.marshalNPosition2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐPosition(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Impact_knownAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Impact", field, false, false, "Position")
+}
+
+func (ec *executionContext) _ModificationInfo_modificationTime(ctx context.Context, field graphql.CollectedField, obj *plant.ModificationInfo) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModificationInfo_modificationTime(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ModificationTime, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModificationInfo_modificationTime(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ModificationInfo", field, false, false, "Time")
+}
+
+func (ec *executionContext) _ModificationInfo_updateType(ctx context.Context, field graphql.CollectedField, obj *plant.ModificationInfo) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModificationInfo_updateType(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.UpdateType, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.HistoryUpdateType) graphql.Marshaler {
+			return ec.marshalNHistoryUpdateType2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐHistoryUpdateType(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModificationInfo_updateType(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ModificationInfo", field, false, false, "HistoryUpdateType")
+}
+
+func (ec *executionContext) _ModificationInfo_actor(ctx context.Context, field graphql.CollectedField, obj *plant.ModificationInfo) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModificationInfo_actor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Actor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Actor) graphql.Marshaler {
+			return ec.marshalNActor2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐActor(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModificationInfo_actor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ModificationInfo",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Actor(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ModificationInfo_reason(ctx context.Context, field graphql.CollectedField, obj *plant.ModificationInfo) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModificationInfo_reason(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reason, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.ReasonGiven) graphql.Marshaler {
+			return ec.marshalOReasonGiven2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐReasonGiven(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_ModificationInfo_reason(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ModificationInfo",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ReasonGiven(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _ModificationInfo_action(ctx context.Context, field graphql.CollectedField, obj *plant.ModificationInfo) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModificationInfo_action(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Action, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v correction.Action) graphql.Marshaler {
+			return ec.marshalNCorrectionAction2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐAction(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModificationInfo_action(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ModificationInfo", field, false, false, "CorrectionAction")
+}
+
+func (ec *executionContext) _ModificationInfo_correction(ctx context.Context, field graphql.CollectedField, obj *plant.ModificationInfo) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ModificationInfo_correction(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Correction, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Event) graphql.Marshaler {
+			return ec.marshalNEvent2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐEvent(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ModificationInfo_correction(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "ModificationInfo",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Event(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_defineAssetClass(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9063,6 +10356,50 @@ func (ec *executionContext) fieldContext_Mutation_changeSettings(ctx context.Con
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Mutation_changeSettings_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_correct(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_correct(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().Correct(ctx, fc.Args["input"].(CorrectionInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *CorrectionPayload) graphql.Marshaler {
+			return ec.marshalOCorrectionPayload2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectionPayload(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_correct(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_CorrectionPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_correct_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -10274,6 +11611,50 @@ func (ec *executionContext) fieldContext_Query_auditTrail(ctx context.Context, f
 	return fc, nil
 }
 
+func (ec *executionContext) _Query_impact(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_impact(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Impact(ctx, fc.Args["correction"].(CorrectionInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Impact) graphql.Marshaler {
+			return ec.marshalOImpact2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐImpact(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_impact(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Impact(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_impact_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Query_system(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11139,6 +12520,194 @@ func (ec *executionContext) fieldContext_Sample_ref(_ context.Context, field gra
 	return fc, nil
 }
 
+func (ec *executionContext) _Sample_corrected(ctx context.Context, field graphql.CollectedField, obj *plant.Sample) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Sample_corrected(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Corrected, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Sample_corrected(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Sample", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _SampleChange_device(ctx context.Context, field graphql.CollectedField, obj *plant.SampleChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleChange_device(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Device, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleChange_device(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleChange", field, false, false, "String")
+}
+
+func (ec *executionContext) _SampleChange_signal(ctx context.Context, field graphql.CollectedField, obj *plant.SampleChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleChange_signal(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Signal, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleChange_signal(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleChange", field, false, false, "String")
+}
+
+func (ec *executionContext) _SampleChange_sourceTime(ctx context.Context, field graphql.CollectedField, obj *plant.SampleChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleChange_sourceTime(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SourceTime, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleChange_sourceTime(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleChange", field, false, false, "Time")
+}
+
+func (ec *executionContext) _SampleChange_ref(ctx context.Context, field graphql.CollectedField, obj *plant.SampleChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleChange_ref(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Ref, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.SampleRef) graphql.Marshaler {
+			return ec.marshalNSampleRef2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleRef(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleChange_ref(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SampleChange",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SampleRef(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _SampleChange_before(ctx context.Context, field graphql.CollectedField, obj *plant.SampleChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleChange_before(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Before, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.SampleLook) graphql.Marshaler {
+			return ec.marshalNSampleLook2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleLook(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleChange_before(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SampleChange",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SampleLook(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _SampleChange_after(ctx context.Context, field graphql.CollectedField, obj *plant.SampleChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleChange_after(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.After, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.SampleLook) graphql.Marshaler {
+			return ec.marshalNSampleLook2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleLook(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleChange_after(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SampleChange",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SampleLook(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _SampleConnection_edges(ctx context.Context, field graphql.CollectedField, obj *plant.SampleConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11290,6 +12859,84 @@ func (ec *executionContext) fieldContext_SampleEdge_node(_ context.Context, fiel
 	return fc, nil
 }
 
+func (ec *executionContext) _SampleLook_value(ctx context.Context, field graphql.CollectedField, obj *plant.SampleLook) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleLook_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v telemetry.Value) graphql.Marshaler {
+			return ec.marshalOValue2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋtelemetryᚐValue(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SampleLook_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleLook", field, false, false, "Value")
+}
+
+func (ec *executionContext) _SampleLook_number(ctx context.Context, field graphql.CollectedField, obj *plant.SampleLook) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleLook_number(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Number(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SampleLook_number(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleLook", field, true, false, "Float")
+}
+
+func (ec *executionContext) _SampleLook_quality(ctx context.Context, field graphql.CollectedField, obj *plant.SampleLook) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleLook_quality(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Quality(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.Quality) graphql.Marshaler {
+			return ec.marshalNQuality2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐQuality(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleLook_quality(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SampleLook",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Quality(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _SampleRef_stream(ctx context.Context, field graphql.CollectedField, obj *plant.SampleRef) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11357,6 +13004,240 @@ func (ec *executionContext) _SampleRef_index(ctx context.Context, field graphql.
 }
 func (ec *executionContext) fieldContext_SampleRef_index(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("SampleRef", field, false, false, "Int")
+}
+
+func (ec *executionContext) _SampleVersion_ref(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_ref(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Ref, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.SampleRef) graphql.Marshaler {
+			return ec.marshalNSampleRef2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleRef(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_ref(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SampleVersion",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SampleRef(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _SampleVersion_sourceTime(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_sourceTime(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SourceTime, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_sourceTime(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleVersion", field, false, false, "Time")
+}
+
+func (ec *executionContext) _SampleVersion_value(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_value(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Value, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v telemetry.Value) graphql.Marshaler {
+			return ec.marshalOValue2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋtelemetryᚐValue(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_value(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleVersion", field, false, false, "Value")
+}
+
+func (ec *executionContext) _SampleVersion_number(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_number(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Number(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *float64) graphql.Marshaler {
+			return ec.marshalOFloat2ᚖfloat64(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_number(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleVersion", field, true, false, "Float")
+}
+
+func (ec *executionContext) _SampleVersion_quality(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_quality(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Quality(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.Quality) graphql.Marshaler {
+			return ec.marshalNQuality2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐQuality(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_quality(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SampleVersion",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Quality(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _SampleVersion_position(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_position(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Position, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v eventlog.Position) graphql.Marshaler {
+			return ec.marshalNPosition2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐPosition(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_position(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleVersion", field, false, false, "Position")
+}
+
+func (ec *executionContext) _SampleVersion_recorded(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_recorded(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Recorded, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_recorded(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleVersion", field, false, false, "Time")
+}
+
+func (ec *executionContext) _SampleVersion_current(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_current(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Current, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_current(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("SampleVersion", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _SampleVersion_modification(ctx context.Context, field graphql.CollectedField, obj *plant.SampleVersion) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_SampleVersion_modification(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Modification, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.ModificationInfo) graphql.Marshaler {
+			return ec.marshalOModificationInfo2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐModificationInfo(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_SampleVersion_modification(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "SampleVersion",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ModificationInfo(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Series_tag(ctx context.Context, field graphql.CollectedField, obj *plant.Series) (ret graphql.Marshaler) {
@@ -11503,6 +13384,29 @@ func (ec *executionContext) _Series_count(ctx context.Context, field graphql.Col
 	)
 }
 func (ec *executionContext) fieldContext_Series_count(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Series", field, false, false, "Int")
+}
+
+func (ec *executionContext) _Series_corrected(ctx context.Context, field graphql.CollectedField, obj *plant.Series) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Series_corrected(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Corrected, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []int) graphql.Marshaler {
+			return ec.marshalNInt2ᚕintᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Series_corrected(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Series", field, false, false, "Int")
 }
 
@@ -12331,6 +14235,50 @@ func (ec *executionContext) fieldContext_Tag_samples(ctx context.Context, field 
 	return fc, nil
 }
 
+func (ec *executionContext) _Tag_versions(ctx context.Context, field graphql.CollectedField, obj *plant.Tag) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Tag_versions(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return obj.Versions(ctx, fc.Args["at"].(time.Time))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.SampleVersion) graphql.Marshaler {
+			return ec.marshalNSampleVersion2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleVersionᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Tag_versions(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Tag",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_SampleVersion(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Tag_versions_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _TagConnection_edges(ctx context.Context, field graphql.CollectedField, obj *plant.TagConnection) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13019,6 +14967,29 @@ func (ec *executionContext) fieldContext_TagValue_stale(_ context.Context, field
 	return graphql.NewScalarFieldContext("TagValue", field, true, false, "Boolean")
 }
 
+func (ec *executionContext) _TagValue_corrected(ctx context.Context, field graphql.CollectedField, obj *plant.TagValue) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_TagValue_corrected(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Corrected(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_TagValue_corrected(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("TagValue", field, true, false, "Boolean")
+}
+
 func (ec *executionContext) _TagValueTable_tags(ctx context.Context, field graphql.CollectedField, obj *plant.TagValueTable) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -13461,6 +15432,29 @@ func (ec *executionContext) _ValueChange_position(ctx context.Context, field gra
 }
 func (ec *executionContext) fieldContext_ValueChange_position(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("ValueChange", field, false, false, "Position")
+}
+
+func (ec *executionContext) _ValueChange_corrected(ctx context.Context, field graphql.CollectedField, obj *plant.ValueChange) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_ValueChange_corrected(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Corrected, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_ValueChange_corrected(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("ValueChange", field, false, false, "Boolean")
 }
 
 func (ec *executionContext) _ValueChange_missed(ctx context.Context, field graphql.CollectedField, obj *plant.ValueChange) (ret graphql.Marshaler) {
@@ -15178,6 +17172,269 @@ func UnmarshalChangeSettingsInput(ctx context.Context, raw any) (ChangeSettingsI
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputCorrectedSampleInput(ctx context.Context, obj any) (CorrectedSampleInput, error) {
+	var it CorrectedSampleInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"stream", "revision", "index", "value"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "stream":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("stream"))
+			data, err := ec.unmarshalNString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Stream = data
+		case "revision":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("revision"))
+			data, err := ec.unmarshalNRevision2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐRevision(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Revision = data
+		case "index":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("index"))
+			data, err := ec.unmarshalNInt2int(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Index = data
+		case "value":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("value"))
+			data, err := ec.unmarshalOValue2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋtelemetryᚐValue(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Value = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalCorrectedSampleInput unmarshals raw into the CorrectedSampleInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalCorrectedSampleInput(ctx context.Context, raw any) (CorrectedSampleInput, error) {
+	var out CorrectedSampleInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "CorrectedSampleInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputCorrectionCondition(ctx context.Context, obj any) (correction.Condition, error) {
+	var it correction.Condition
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"firmware", "gateway"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "firmware":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("firmware"))
+			data, err := ec.unmarshalOString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Firmware = data
+		case "gateway":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("gateway"))
+			data, err := ec.unmarshalOString2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Gateway = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalCorrectionCondition unmarshals raw into the CorrectionCondition input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalCorrectionCondition(ctx context.Context, raw any) (correction.Condition, error) {
+	var out correction.Condition
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "CorrectionCondition", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputCorrectionInput(ctx context.Context, obj any) (CorrectionInput, error) {
+	var it CorrectionInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["includingLater"]; !present {
+		asMap["includingLater"] = false
+	}
+
+	fieldsInOrder := [...]string{"action", "samples", "tag", "device", "signals", "from", "to", "condition", "value", "scale", "statusCode", "supersedes", "includingLater", "impact", "reason", "idempotencyKey"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "action":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("action"))
+			data, err := ec.unmarshalNCorrectionAction2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐAction(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Action = data
+		case "samples":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("samples"))
+			data, err := ec.unmarshalOCorrectedSampleInput2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectedSampleInputᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Samples = data
+		case "tag":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("tag"))
+			data, err := ec.unmarshalOID2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Tag = data
+		case "device":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("device"))
+			data, err := ec.unmarshalOID2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Device = data
+		case "signals":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("signals"))
+			data, err := ec.unmarshalOString2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Signals = data
+		case "from":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("from"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.From = data
+		case "to":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("to"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.To = data
+		case "condition":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("condition"))
+			data, err := ec.unmarshalOCorrectionCondition2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐCondition(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Condition = data
+		case "value":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("value"))
+			data, err := ec.unmarshalOValue2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋtelemetryᚐValue(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Value = data
+		case "scale":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("scale"))
+			data, err := ec.unmarshalOScaleInput2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐScale(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Scale = data
+		case "statusCode":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("statusCode"))
+			data, err := ec.unmarshalOStatusCode2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋqualityᚐCode(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.StatusCode = data
+		case "supersedes":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("supersedes"))
+			data, err := ec.unmarshalOID2ᚕstringᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Supersedes = data
+		case "includingLater":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("includingLater"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IncludingLater = data
+		case "impact":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("impact"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Impact = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNReason2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐReason(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalCorrectionInput unmarshals raw into the CorrectionInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalCorrectionInput(ctx context.Context, raw any) (CorrectionInput, error) {
+	var out CorrectionInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "CorrectionInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputDeviceFilter(ctx context.Context, obj any) (plant.DeviceFilter, error) {
 	var it plant.DeviceFilter
 	if obj == nil {
@@ -15992,6 +18249,59 @@ func (ec *executionContext) unmarshalInputRetireAssetInput(ctx context.Context, 
 func UnmarshalRetireAssetInput(ctx context.Context, raw any) (RetireAssetInput, error) {
 	var out RetireAssetInput
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "RetireAssetInput", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputScaleInput(ctx context.Context, obj any) (correction.Scale, error) {
+	var it correction.Scale
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	if _, present := asMap["offset"]; !present {
+		asMap["offset"] = 0
+	}
+
+	fieldsInOrder := [...]string{"factor", "offset"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "factor":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("factor"))
+			data, err := ec.unmarshalNFloat2float64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Factor = data
+		case "offset":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("offset"))
+			data, err := ec.unmarshalNFloat2float64(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Offset = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalScaleInput unmarshals raw into the ScaleInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalScaleInput(ctx context.Context, raw any) (correction.Scale, error) {
+	var out correction.Scale
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ScaleInput", raw, &out)
 	return out, err
 }
 
@@ -16872,6 +19182,54 @@ func (ec *executionContext) _AssetEdge(ctx context.Context, sel ast.SelectionSet
 	return out
 }
 
+var assetImpactImplementors = []string{"AssetImpact"}
+
+func (ec *executionContext) _AssetImpact(ctx context.Context, sel ast.SelectionSet, obj *plant.AssetImpact) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, assetImpactImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AssetImpact")
+		case "asset":
+			out.Values[i] = ec._AssetImpact_asset(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "tags":
+			out.Values[i] = ec._AssetImpact_tags(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "samples":
+			out.Values[i] = ec._AssetImpact_samples(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "examples":
+			out.Values[i] = ec._AssetImpact_examples(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var assetPayloadImplementors = []string{"AssetPayload"}
 
 func (ec *executionContext) _AssetPayload(ctx context.Context, sel ast.SelectionSet, obj *AssetPayload) graphql.Marshaler {
@@ -17112,6 +19470,59 @@ func (ec *executionContext) _Binding(ctx context.Context, sel ast.SelectionSet, 
 			}
 		case "to":
 			out.Values[i] = ec._Binding_to(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var correctionPayloadImplementors = []string{"CorrectionPayload"}
+
+func (ec *executionContext) _CorrectionPayload(ctx context.Context, sel ast.SelectionSet, obj *CorrectionPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, correctionPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("CorrectionPayload")
+		case "position":
+			out.Values[i] = ec._CorrectionPayload_position(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "eventIds":
+			out.Values[i] = ec._CorrectionPayload_eventIds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "repeated":
+			out.Values[i] = ec._CorrectionPayload_repeated(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "samples":
+			out.Values[i] = ec._CorrectionPayload_samples(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "correction":
+			out.Values[i] = ec._CorrectionPayload_correction(ctx, field, obj)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
@@ -17578,6 +19989,127 @@ func (ec *executionContext) _FoldVersion(ctx context.Context, sel ast.SelectionS
 	return out
 }
 
+var impactImplementors = []string{"Impact"}
+
+func (ec *executionContext) _Impact(ctx context.Context, sel ast.SelectionSet, obj *plant.Impact) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, impactImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Impact")
+		case "digest":
+			out.Values[i] = ec._Impact_digest(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "samples":
+			out.Values[i] = ec._Impact_samples(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "from":
+			out.Values[i] = ec._Impact_from(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "to":
+			out.Values[i] = ec._Impact_to(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "assets":
+			out.Values[i] = ec._Impact_assets(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "unassigned":
+			out.Values[i] = ec._Impact_unassigned(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "knownAt":
+			out.Values[i] = ec._Impact_knownAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var modificationInfoImplementors = []string{"ModificationInfo"}
+
+func (ec *executionContext) _ModificationInfo(ctx context.Context, sel ast.SelectionSet, obj *plant.ModificationInfo) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, modificationInfoImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("ModificationInfo")
+		case "modificationTime":
+			out.Values[i] = ec._ModificationInfo_modificationTime(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "updateType":
+			out.Values[i] = ec._ModificationInfo_updateType(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "actor":
+			out.Values[i] = ec._ModificationInfo_actor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reason":
+			out.Values[i] = ec._ModificationInfo_reason(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "action":
+			out.Values[i] = ec._ModificationInfo_action(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "correction":
+			out.Values[i] = ec._ModificationInfo_correction(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var mutationImplementors = []string{"Mutation"}
 
 func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet) graphql.Marshaler {
@@ -17656,6 +20188,13 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 		case "changeSettings":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_changeSettings(ctx, field)
+			})
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "correct":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_correct(ctx, field)
 			})
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
@@ -18038,6 +20577,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_auditTrail(ctx, field)
+				})
+		case "impact":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_impact(ctx, field)
 				})
 		case "system":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
@@ -18429,6 +20974,69 @@ func (ec *executionContext) _Sample(ctx context.Context, sel ast.SelectionSet, o
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "corrected":
+			out.Values[i] = ec._Sample_corrected(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var sampleChangeImplementors = []string{"SampleChange"}
+
+func (ec *executionContext) _SampleChange(ctx context.Context, sel ast.SelectionSet, obj *plant.SampleChange) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, sampleChangeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SampleChange")
+		case "device":
+			out.Values[i] = ec._SampleChange_device(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "signal":
+			out.Values[i] = ec._SampleChange_signal(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "sourceTime":
+			out.Values[i] = ec._SampleChange_sourceTime(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "ref":
+			out.Values[i] = ec._SampleChange_ref(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "before":
+			out.Values[i] = ec._SampleChange_before(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "after":
+			out.Values[i] = ec._SampleChange_after(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -18527,6 +21135,49 @@ func (ec *executionContext) _SampleEdge(ctx context.Context, sel ast.SelectionSe
 	return out
 }
 
+var sampleLookImplementors = []string{"SampleLook"}
+
+func (ec *executionContext) _SampleLook(ctx context.Context, sel ast.SelectionSet, obj *plant.SampleLook) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, sampleLookImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SampleLook")
+		case "value":
+			out.Values[i] = ec._SampleLook_value(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "number":
+			out.Values[i] = ec._SampleLook_number(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "quality":
+			out.Values[i] = ec._SampleLook_quality(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var sampleRefImplementors = []string{"SampleRef"}
 
 func (ec *executionContext) _SampleRef(ctx context.Context, sel ast.SelectionSet, obj *plant.SampleRef) graphql.Marshaler {
@@ -18551,6 +21202,79 @@ func (ec *executionContext) _SampleRef(ctx context.Context, sel ast.SelectionSet
 		case "index":
 			out.Values[i] = ec._SampleRef_index(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var sampleVersionImplementors = []string{"SampleVersion"}
+
+func (ec *executionContext) _SampleVersion(ctx context.Context, sel ast.SelectionSet, obj *plant.SampleVersion) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, sampleVersionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("SampleVersion")
+		case "ref":
+			out.Values[i] = ec._SampleVersion_ref(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "sourceTime":
+			out.Values[i] = ec._SampleVersion_sourceTime(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "value":
+			out.Values[i] = ec._SampleVersion_value(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "number":
+			out.Values[i] = ec._SampleVersion_number(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "quality":
+			out.Values[i] = ec._SampleVersion_quality(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "position":
+			out.Values[i] = ec._SampleVersion_position(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "recorded":
+			out.Values[i] = ec._SampleVersion_recorded(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "current":
+			out.Values[i] = ec._SampleVersion_current(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "modification":
+			out.Values[i] = ec._SampleVersion_modification(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -18608,6 +21332,11 @@ func (ec *executionContext) _Series(ctx context.Context, sel ast.SelectionSet, o
 			}
 		case "count":
 			out.Values[i] = ec._Series_count(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "corrected":
+			out.Values[i] = ec._Series_corrected(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -18889,6 +21618,12 @@ func (ec *executionContext) _Tag(ctx context.Context, sel ast.SelectionSet, obj 
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Tag_samples(ctx, field, obj)
 				})
+		case "versions":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Tag_versions(ctx, field, obj)
+				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -19159,6 +21894,11 @@ func (ec *executionContext) _TagValue(ctx context.Context, sel ast.SelectionSet,
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
+		case "corrected":
+			out.Values[i] = ec._TagValue_corrected(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -19359,6 +22099,11 @@ func (ec *executionContext) _ValueChange(ctx context.Context, sel ast.SelectionS
 			}
 		case "position":
 			out.Values[i] = ec._ValueChange_position(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "corrected":
+			out.Values[i] = ec._ValueChange_corrected(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
 				out.Invalids++
 			}
@@ -20018,6 +22763,30 @@ func (ec *executionContext) marshalNAssetEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinlo
 	return ret
 }
 
+func (ec *executionContext) marshalNAssetImpact2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAssetImpactᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.AssetImpact) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNAssetImpact2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAssetImpact(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNAssetImpact2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAssetImpact(ctx context.Context, sel ast.SelectionSet, v *plant.AssetImpact) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "AssetImpact!")
+		return graphql.Null
+	}
+	return ec._AssetImpact(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNAssetLevel2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋassetᚐLevel(ctx context.Context, v any) (asset.Level, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := asset.Level(tmp)
@@ -20118,6 +22887,31 @@ func (ec *executionContext) marshalNBoolean2bool(ctx context.Context, sel ast.Se
 
 func (ec *executionContext) unmarshalNChangeSettingsInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐChangeSettingsInput(ctx context.Context, v any) (ChangeSettingsInput, error) {
 	res, err := ec.unmarshalInputChangeSettingsInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) unmarshalNCorrectedSampleInput2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectedSampleInput(ctx context.Context, v any) (*CorrectedSampleInput, error) {
+	res, err := ec.unmarshalInputCorrectedSampleInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) unmarshalNCorrectionAction2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐAction(ctx context.Context, v any) (correction.Action, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := correction.Action(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNCorrectionAction2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐAction(ctx context.Context, sel ast.SelectionSet, v correction.Action) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "CorrectionAction!")
+	}
+	return res
+}
+
+func (ec *executionContext) unmarshalNCorrectionInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectionInput(ctx context.Context, v any) (CorrectionInput, error) {
+	res, err := ec.unmarshalInputCorrectionInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
 }
 
@@ -20303,6 +23097,21 @@ func (ec *executionContext) marshalNFrameKind2githubᚗcomᚋtwinlogᚋtwinlog�
 	return res
 }
 
+func (ec *executionContext) unmarshalNHistoryUpdateType2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐHistoryUpdateType(ctx context.Context, v any) (plant.HistoryUpdateType, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := plant.HistoryUpdateType(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNHistoryUpdateType2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐHistoryUpdateType(ctx context.Context, sel ast.SelectionSet, v plant.HistoryUpdateType) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "HistoryUpdateType!")
+	}
+	return res
+}
+
 func (ec *executionContext) unmarshalNID2string(ctx context.Context, v any) (string, error) {
 	res, err := graphql.UnmarshalID(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -20358,6 +23167,35 @@ func (ec *executionContext) marshalNInt2int(ctx context.Context, sel ast.Selecti
 		graphql.AddInvalidNullFromMarshaler(ctx, "Int!")
 	}
 	return res
+}
+
+func (ec *executionContext) unmarshalNInt2ᚕintᚄ(ctx context.Context, v any) ([]int, error) {
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]int, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNInt2int(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalNInt2ᚕintᚄ(ctx context.Context, sel ast.SelectionSet, v []int) graphql.Marshaler {
+	ret := make(graphql.Array, len(v))
+	for i := range v {
+		ret[i] = ec.marshalNInt2int(ctx, sel, v[i])
+	}
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func (ec *executionContext) unmarshalNJSON2encodingᚋjsonᚐRawMessage(ctx context.Context, v any) (json.RawMessage, error) {
@@ -20611,6 +23449,30 @@ func (ec *executionContext) marshalNSample2ᚖgithubᚗcomᚋtwinlogᚋtwinlog�
 	return ec._Sample(ctx, sel, v)
 }
 
+func (ec *executionContext) marshalNSampleChange2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleChangeᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.SampleChange) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNSampleChange2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleChange(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNSampleChange2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleChange(ctx context.Context, sel ast.SelectionSet, v *plant.SampleChange) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "SampleChange!")
+		return graphql.Null
+	}
+	return ec._SampleChange(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNSampleConnection2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleConnection(ctx context.Context, sel ast.SelectionSet, v *plant.SampleConnection) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "SampleConnection!")
@@ -20639,8 +23501,40 @@ func (ec *executionContext) marshalNSampleEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinl
 	return ret
 }
 
+func (ec *executionContext) marshalNSampleLook2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleLook(ctx context.Context, sel ast.SelectionSet, v *plant.SampleLook) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "SampleLook!")
+		return graphql.Null
+	}
+	return ec._SampleLook(ctx, sel, v)
+}
+
 func (ec *executionContext) marshalNSampleRef2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleRef(ctx context.Context, sel ast.SelectionSet, v plant.SampleRef) graphql.Marshaler {
 	return ec._SampleRef(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNSampleVersion2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleVersionᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.SampleVersion) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNSampleVersion2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleVersion(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNSampleVersion2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSampleVersion(ctx context.Context, sel ast.SelectionSet, v *plant.SampleVersion) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "SampleVersion!")
+		return graphql.Null
+	}
+	return ec._SampleVersion(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalNSeries2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSeriesᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.Series) graphql.Marshaler {
@@ -21213,6 +24107,38 @@ func (ec *executionContext) marshalOBoolean2ᚖbool(ctx context.Context, sel ast
 	return res
 }
 
+func (ec *executionContext) unmarshalOCorrectedSampleInput2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectedSampleInputᚄ(ctx context.Context, v any) ([]*CorrectedSampleInput, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]*CorrectedSampleInput, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNCorrectedSampleInput2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectedSampleInput(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) unmarshalOCorrectionCondition2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐCondition(ctx context.Context, v any) (*correction.Condition, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := ec.unmarshalInputCorrectionCondition(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOCorrectionPayload2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐCorrectionPayload(ctx context.Context, sel ast.SelectionSet, v *CorrectionPayload) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._CorrectionPayload(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalODataType2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋassetᚐDataType(ctx context.Context, v any) (*asset.DataType, error) {
 	if v == nil {
 		return nil, nil
@@ -21395,6 +24321,13 @@ func (ec *executionContext) marshalOID2ᚖstring(ctx context.Context, sel ast.Se
 	return res
 }
 
+func (ec *executionContext) marshalOImpact2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐImpact(ctx context.Context, sel ast.SelectionSet, v *plant.Impact) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Impact(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalOInt2ᚖint(ctx context.Context, v any) (*int, error) {
 	if v == nil {
 		return nil, nil
@@ -21437,6 +24370,13 @@ func (ec *executionContext) unmarshalOKnown2ᚖgithubᚗcomᚋtwinlogᚋtwinlog�
 	}
 	res, err := ec.unmarshalInputKnown(ctx, v)
 	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOModificationInfo2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐModificationInfo(ctx context.Context, sel ast.SelectionSet, v *plant.ModificationInfo) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._ModificationInfo(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalOMoment2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐMoment(ctx context.Context, v any) (*plant.Moment, error) {
@@ -21574,6 +24514,14 @@ func (ec *executionContext) marshalORevision2ᚖgithubᚗcomᚋtwinlogᚋtwinlog
 	return res
 }
 
+func (ec *executionContext) unmarshalOScaleInput2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋcorrectionᚐScale(ctx context.Context, v any) (*correction.Scale, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := ec.unmarshalInputScaleInput(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalOSettings2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐSettings(ctx context.Context, sel ast.SelectionSet, v *plant.Settings) graphql.Marshaler {
 	if v == nil {
 		return graphql.Null
@@ -21586,6 +24534,36 @@ func (ec *executionContext) marshalOSettingsPayload2ᚖgithubᚗcomᚋtwinlogᚋ
 		return graphql.Null
 	}
 	return ec._SettingsPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOStatusCode2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋqualityᚐCode(ctx context.Context, v any) (*quality.Code, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := scalar.UnmarshalStatusCode(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOStatusCode2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋqualityᚐCode(ctx context.Context, sel ast.SelectionSet, v *quality.Code) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := scalar.MarshalStatusCode(*v)
+	return res
+}
+
+func (ec *executionContext) unmarshalOString2string(ctx context.Context, v any) (string, error) {
+	res, err := graphql.UnmarshalString(v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOString2string(ctx context.Context, sel ast.SelectionSet, v string) graphql.Marshaler {
+	_ = sel
+	_ = ctx
+	res := graphql.MarshalString(v)
+	return res
 }
 
 func (ec *executionContext) unmarshalOString2ᚕstringᚄ(ctx context.Context, v any) ([]string, error) {
@@ -21711,6 +24689,24 @@ func (ec *executionContext) marshalOValue2githubᚗcomᚋtwinlogᚋtwinlogᚋdom
 	_ = sel
 	_ = ctx
 	res := scalar.MarshalValue(v)
+	return res
+}
+
+func (ec *executionContext) unmarshalOValue2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋtelemetryᚐValue(ctx context.Context, v any) (*telemetry.Value, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := scalar.UnmarshalValue(v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOValue2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋtelemetryᚐValue(ctx context.Context, sel ast.SelectionSet, v *telemetry.Value) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	_ = sel
+	_ = ctx
+	res := scalar.MarshalValue(*v)
 	return res
 }
 

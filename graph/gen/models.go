@@ -11,7 +11,10 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/asset"
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/quality"
+	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/plant"
 )
 
@@ -66,6 +69,54 @@ type ChangeSettingsInput struct {
 	IfRevision     *eventlog.Revision `json:"ifRevision,omitempty"`
 	Reason         *Reason            `json:"reason"`
 	IdempotencyKey *string            `json:"idempotencyKey,omitempty"`
+}
+
+type CorrectedSampleInput struct {
+	Stream   string            `json:"stream"`
+	Revision eventlog.Revision `json:"revision"`
+	Index    int               `json:"index"`
+	// SUBSTITUTE: what is shown instead.
+	Value *telemetry.Value `json:"value,omitempty"`
+}
+
+// Which samples, and what becomes of them. Exactly one of samples, tag and device says which; UNDO has none of them. What is named by
+// tag or device needs from and to (from ≤ sourceTime < to), and condition may narrow it.
+type CorrectionInput struct {
+	Action correction.Action `json:"action"`
+	// These, at most 1,000.
+	Samples []*CorrectedSampleInput `json:"samples,omitempty"`
+	// What fed this tag, by its bindings as known now.
+	Tag *string `json:"tag,omitempty"`
+	// What this device measured: all its signals, or these. By its global id or by the id that it calls itself.
+	Device    *string               `json:"device,omitempty"`
+	Signals   []string              `json:"signals,omitempty"`
+	From      *time.Time            `json:"from,omitempty"`
+	To        *time.Time            `json:"to,omitempty"`
+	Condition *correction.Condition `json:"condition,omitempty"`
+	// SUBSTITUTE: this value, unless each sample has its own. A number, a text, true or false.
+	Value *telemetry.Value `json:"value,omitempty"`
+	// SUBSTITUTE: computed from the value that is shown without this correction.
+	Scale *correction.Scale `json:"scale,omitempty"`
+	// Left out: Bad (MARK_BAD), GoodEdited (SUBSTITUTE). CHANGE_QUALITY needs it.
+	StatusCode *quality.Code `json:"statusCode,omitempty"`
+	// Corrections that are no longer in force from here on: ids of their events.
+	Supersedes []string `json:"supersedes,omitempty"`
+	// Samples that come later in the log as well, as long as it is in force. Not with samples.
+	IncludingLater *bool `json:"includingLater,omitempty"`
+	// The digest of the impact that was shown; left out: whatever it changes.
+	Impact         *string `json:"impact,omitempty"`
+	Reason         *Reason `json:"reason"`
+	IdempotencyKey *string `json:"idempotencyKey,omitempty"`
+}
+
+type CorrectionPayload struct {
+	Position eventlog.Position `json:"position"`
+	EventIds []string          `json:"eventIds"`
+	Repeated bool              `json:"repeated"`
+	// How many samples it changed.
+	Samples int `json:"samples"`
+	// The correction; its id is what supersedes takes.
+	Correction *plant.Event `json:"correction,omitempty"`
 }
 
 type MoveAssetInput struct {

@@ -135,16 +135,30 @@ func reasonGiven(r *eventlog.Reason) *ReasonGiven {
 
 // Event finds one event by its global id.
 func (r *Reader) Event(ctx context.Context, id string) (*Event, error) {
-	own, err := r.ID(EventID, "id", id)
+	stream, revision, err := r.eventID("id", id)
 	if err != nil {
 		return nil, err
+	}
+	return r.eventAt(ctx, stream, revision)
+}
+
+// eventID reads the global id of an event, given at path.
+func (r *Reader) eventID(path, id string) (eventlog.StreamID, eventlog.Revision, error) {
+	own, err := r.ID(EventID, path, id)
+	if err != nil {
+		return "", 0, err
 	}
 	at := strings.LastIndexByte(own, '@')
 	revision, err := strconv.ParseUint(own[at+1:], 10, 64)
 	if at < 0 || err != nil {
-		return nil, fault.Bad("id", id, "the id of an event, as this API gave it")
+		return "", 0, fault.Bad(path, id, "the id of an event, as this API gave it")
 	}
-	for rec, err := range r.Log.Read(ctx, eventlog.StreamID(own[:at]), eventlog.Revision(revision), eventlog.Forwards) {
+	return eventlog.StreamID(own[:at]), eventlog.Revision(revision), nil
+}
+
+// eventAt finds an event by where it is; nil if it is not there.
+func (r *Reader) eventAt(ctx context.Context, stream eventlog.StreamID, revision eventlog.Revision) (*Event, error) {
+	for rec, err := range r.Log.Read(ctx, stream, revision, eventlog.Forwards) {
 		if err != nil {
 			return nil, err
 		}

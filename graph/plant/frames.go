@@ -61,6 +61,7 @@ type ValueChange struct {
 	StatusCode quality.Code
 	SourceTime time.Time
 	Position   eventlog.Position
+	Corrected  bool
 	Missed     int
 }
 

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/fault"
@@ -53,6 +54,7 @@ type Assets interface {
 	TagByPath(ctx context.Context, path string, c projections.Cut) (*assets.Tag, error)
 	ListTags(ctx context.Context, f assets.TagFilter, c projections.Cut, after string, first int) ([]*assets.Tag, bool, error)
 	Bindings(ctx context.Context, tagIDs []string, c projections.Cut) ([][]assets.Binding, error)
+	FedBy(ctx context.Context, points []telemetry.Point, c projections.Cut) ([][]assets.Feed, error)
 	Devices(ctx context.Context, assetIDs []string, c projections.Cut) ([][]string, error)
 	Relations(ctx context.Context, ids []string, dir assets.Direction, c projections.Cut) ([][]assets.Relation, error)
 	ClassVersions(ctx context.Context, refs []assets.ClassRef, c projections.Cut) ([]*assets.Class, error)
@@ -73,6 +75,9 @@ type History interface {
 	LatestAt(ctx context.Context, points []telemetry.Point, c projections.Cut) ([]*history.Sample, error)
 	Aggregate(ctx context.Context, parts []history.Part, span aggregate.Span, fns []aggregate.Function, cfg aggregate.Config, c projections.Cut) ([][]aggregate.Result, error)
 	Points(ctx context.Context, device string) ([]telemetry.Point, error)
+	Versions(ctx context.Context, point telemetry.Point, at time.Time, c projections.Cut) ([]history.Versions, error)
+	Try(ctx context.Context, made correction.Made, c projections.Cut, each func(history.Effect) bool) error
+	Plans(points []telemetry.Point, c projections.Cut) map[telemetry.Point]*correction.Plan
 }
 
 // Devices is what is asked of *devices.View.

@@ -25,6 +25,7 @@ type Series struct {
 	Values    scalar.Column
 	Status    scalar.StatusRuns
 	Count     int
+	Corrected []int
 	EndCursor *string
 }
 
@@ -88,10 +89,13 @@ func (p *Plant) someTags(ctx context.Context, ids []string) ([]*Tag, error) {
 
 // columns reads a range as columns, binding by binding.
 func (rd *ranged) columns(ctx context.Context, pg page) (*Series, error) {
-	out := &Series{Times: scalar.TimeColumn{Start: rd.from.UnixNano()}}
+	out := &Series{Corrected: []int{}, Times: scalar.TimeColumn{Start: rd.from.UnixNano()}}
 	var joined chain
 	add := func(c *history.Columns) {
 		joined = append(joined, c)
+		for _, row := range c.Corrected {
+			out.Corrected = append(out.Corrected, out.Count+row)
+		}
 		out.Times.Times = append(out.Times.Times, c.Times...)
 		for _, run := range c.Quality {
 			out.Status.Add(run.Count, run.Quality.Code)
@@ -119,7 +123,7 @@ func (rd *ranged) columns(ctx context.Context, pg page) (*Series, error) {
 		}
 		if len(joined) == 0 {
 			out.Times.Times = c.Times // mostly the only part: not copied
-			joined, out.Count = chain{c}, len(c.Times)
+			joined, out.Count, out.Corrected = chain{c}, len(c.Times), c.Corrected
 			for _, run := range c.Quality {
 				out.Status.Add(run.Count, run.Quality.Code)
 			}
@@ -146,8 +150,13 @@ func (s *Series) end(pg page, from time.Time) {
 }
 
 func oneRow(h *history.Sample) *history.Columns {
+	var corrected []int
+	if h.Corrected {
+		corrected = []int{0}
+	}
 	return &history.Columns{
-		Times: []int64{h.SourceTime.UnixNano()}, Kinds: []telemetry.Kind{h.Value.Kind}, Bits: []uint64{h.Value.Bits},
+		Corrected: corrected,
+		Times:     []int64{h.SourceTime.UnixNano()}, Kinds: []telemetry.Kind{h.Value.Kind}, Bits: []uint64{h.Value.Bits},
 		Strings: []string{h.Value.Str}, Quality: []history.QualityRun{{Quality: h.Quality, Count: 1}},
 	}
 }

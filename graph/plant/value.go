@@ -22,7 +22,9 @@ type reading struct {
 	quality                          quality.Quality
 	sourceTime, serverTime, recorded time.Time
 	position                         eventlog.Position
-	changed                          eventlog.Position // when it became the newest: position, or later
+	changed                          eventlog.Position // when it became the newest, or came to look so: position, or later
+	altered                          eventlog.Position // of the correction by which it looks so; 0 if it always did
+	corrected                        bool
 }
 
 // TagValue is a value with everything that says how far to trust it.
@@ -53,6 +55,9 @@ func (v *TagValue) Recorded() time.Time { return v.recorded }
 
 // Position is of the event that brought it.
 func (v *TagValue) Position() eventlog.Position { return v.position }
+
+// Corrected reports that it is not as it was received.
+func (v *TagValue) Corrected() bool { return v.corrected }
 
 // Age is from SourceTime to the moment.
 func (v *TagValue) Age() time.Duration { return v.now.Sub(v.sourceTime) }
@@ -222,7 +227,7 @@ func (s *scope) fromHistory(ctx context.Context, walk []step, found []reading) (
 			for k, i := range steps {
 				points[k] = walk[i].binding().Point
 			}
-			samples, err := s.r.History.LatestAt(ctx, points, projections.Cut{AsOf: asOf, Known: h.known, Now: s.cut.Now})
+			samples, err := s.r.History.LatestAt(ctx, points, projections.Cut{AsOf: asOf, Known: h.known, Corrections: s.cut.Known, Now: s.cut.Now})
 			if err != nil {
 				return nil, err
 			}
@@ -245,9 +250,9 @@ func (s *scope) fromHistory(ctx context.Context, walk []step, found []reading) (
 }
 
 func fromLast(l twins.Last) reading {
-	return reading{true, l.Value, l.Quality, l.SourceTime, l.ServerTime, l.Recorded, l.Position, max(l.Position, l.Changed)}
+	return reading{true, l.Value, l.Quality, l.SourceTime, l.ServerTime, l.Recorded, l.Position, max(l.Position, l.Changed), l.Altered, l.Corrected}
 }
 
 func fromSample(h *history.Sample) reading {
-	return reading{true, h.Value, h.Quality, h.SourceTime, h.ServerTime, h.Recorded, h.Position, h.Position}
+	return reading{true, h.Value, h.Quality, h.SourceTime, h.ServerTime, h.Recorded, h.Position, max(h.Position, h.Altered), h.Altered, h.Corrected}
 }

@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
+	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/fault"
 	"github.com/twinlog/twinlog/projections"
@@ -22,6 +24,8 @@ type Watched struct {
 	Points []telemetry.Point
 	feeds  map[string]map[string][]feed // by device and signal
 	spans  [][]assets.Binding           // of each tag
+	set    settings.Settings
+	plans  map[telemetry.Point]*correction.Plan // what is in force for points
 }
 
 // feed is a span in which a point feeds a tag.
@@ -47,7 +51,12 @@ func (r *Reader) Watch(ctx context.Context, f ValueFilter, known eventlog.Positi
 	if w.spans, err = r.Assets.Bindings(ctx, tagIDs(tags), projections.Cut{Known: known}); err != nil {
 		return nil, err
 	}
-	seen := map[telemetry.Point]bool{}
+	set, err := s.settings(ctx)
+	if err != nil {
+		return nil, err
+	}
+	w.set = set.Settings
+	seen, all := map[telemetry.Point]bool{}, []telemetry.Point(nil)
 	for i, list := range w.spans {
 		for _, b := range list {
 			signals := w.feeds[b.Point.Device]
@@ -55,6 +64,7 @@ func (r *Reader) Watch(ctx context.Context, f ValueFilter, known eventlog.Positi
 				signals = map[string][]feed{}
 				w.feeds[b.Point.Device] = signals
 			}
+			all = append(all, b.Point)
 			signals[b.Point.Signal] = append(signals[b.Point.Signal], feed{i, b.From, b.To})
 			if (b.To.IsZero() || b.To.After(s.cut.Now)) && !seen[b.Point] {
 				seen[b.Point] = true
@@ -62,6 +72,7 @@ func (r *Reader) Watch(ctx context.Context, f ValueFilter, known eventlog.Positi
 			}
 		}
 	}
+	w.plans = r.History.Plans(all, s.cut)
 	return w, nil
 }
 
@@ -124,7 +135,9 @@ func (w *Watched) current(ctx context.Context, wanted func(tag int, r reading) b
 	changes := make([]ValueChange, 0, len(readings))
 	for i, r := range readings {
 		if r.ok && wanted(i, r) {
-			changes = append(changes, w.change(i, r.value, r.quality.Code, r.sourceTime, r.position))
+			changes = append(changes, w.change(i, Reported{
+				Value: r.value, Code: r.quality.Code, SourceTime: r.sourceTime, Position: max(r.position, r.altered), Corrected: r.corrected,
+			}))
 		}
 	}
 	return changes, nil
@@ -136,26 +149,44 @@ func (w *Watched) Since(ctx context.Context, after eventlog.Position, also func(
 	return w.current(ctx, func(tag int, r reading) bool { return r.changed > after || also(tag) })
 }
 
-func (w *Watched) change(tag int, v telemetry.Value, c quality.Code, at time.Time, p eventlog.Position) ValueChange {
+// Altered are the values that look so by the correction at a position.
+func (w *Watched) Altered(ctx context.Context, by eventlog.Position) ([]ValueChange, error) {
+	return w.current(ctx, func(_ int, r reading) bool { return r.altered == by })
+}
+
+// Reported is a value of a point. Position is of the event that brought it, or
+// of the correction by which it looks so.
+type Reported struct {
+	Value      telemetry.Value
+	Code       quality.Code
+	SourceTime time.Time
+	Position   eventlog.Position
+	Corrected  bool
+	Missed     int
+}
+
+func (w *Watched) change(tag int, r Reported) ValueChange {
 	t := w.Tags[tag]
-	return ValueChange{Tag: t.ID(), Path: t.Path, Value: v, StatusCode: c, SourceTime: at, Position: p}
+	return ValueChange{
+		Tag: t.ID(), Path: t.Path, Value: r.Value, StatusCode: r.Code, SourceTime: r.SourceTime,
+		Position: r.Position, Corrected: r.Corrected, Missed: r.Missed,
+	}
 }
 
 // OfPoint adds a sample of a point as a change of each tag that the point fed
 // at that time.
-func (w *Watched) OfPoint(changes []ValueChange, p telemetry.Point, v telemetry.Value, c quality.Code, at time.Time, pos eventlog.Position, missed int) []ValueChange {
+func (w *Watched) OfPoint(changes []ValueChange, p telemetry.Point, r Reported) []ValueChange {
 	for _, f := range w.feeds[p.Device][p.Signal] {
-		if !at.Before(f.from) && (f.to.IsZero() || at.Before(f.to)) {
-			change := w.change(f.tag, v, c, at, pos)
-			change.Missed = missed
-			changes = append(changes, change)
+		if !r.SourceTime.Before(f.from) && (f.to.IsZero() || r.SourceTime.Before(f.to)) {
+			changes = append(changes, w.change(f.tag, r))
 		}
 	}
 	return changes
 }
 
-// OfRow adds the samples of a recorded row that feed a tag. view is only there
-// to be used again.
+// OfRow adds the samples of a recorded row that feed a tag, as they look where
+// the row is in the log: doubted if they are ahead of their time, corrected if
+// a correction includes later samples. view is only there to be used again.
 func (w *Watched) OfRow(changes []ValueChange, view *telemetry.View, rec eventlog.Record) ([]ValueChange, error) {
 	if err := view.Reset(rec.Data); err != nil {
 		return nil, fmt.Errorf("event at %s: %w", rec.Position, err)
@@ -165,11 +196,25 @@ func (w *Watched) OfRow(changes []ValueChange, view *telemetry.View, rec eventlo
 		return changes, nil // somebody else's: not read any further
 	}
 	it := view.Iter()
-	for it.Next() {
-		if signals[string(it.Name)] != nil {
-			p := telemetry.Point{Device: string(view.Device), Signal: string(it.Name)}
-			changes = w.OfPoint(changes, p, it.Value(), it.Quality.Code, view.SourceTime, rec.Position, 0)
+	for i := 0; it.Next(); i++ {
+		if signals[string(it.Name)] == nil {
+			continue
 		}
+		p := telemetry.Point{Device: string(view.Device), Signal: string(it.Name)}
+		look := correction.Shown{Value: it.Value(), Quality: it.Quality}
+		if w.set.Ahead(view.SourceTime, rec.Recorded) {
+			look.Quality = settings.Doubted(look.Quality)
+		}
+		corrected := false
+		if plan := w.plans[p]; plan != nil {
+			look, corrected = plan.Apply(&correction.Given{
+				Source: correction.Nanos(view.SourceTime), Position: rec.Position, Stream: rec.Stream, Revision: rec.Revision, Index: i,
+				Gateway: string(view.Gateway), Firmware: string(view.Firmware),
+			}, look)
+		}
+		changes = w.OfPoint(changes, p, Reported{
+			Value: look.Value, Code: look.Quality.Code, SourceTime: view.SourceTime, Position: rec.Position, Corrected: corrected,
+		})
 	}
 	if err := it.Err(); err != nil {
 		return nil, fmt.Errorf("event at %s: %w", rec.Position, err)

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/99designs/gqlgen/graphql"
+
+	"github.com/twinlog/twinlog/graph/fault"
 )
 
 // MarshalDuration writes ISO 8601.
@@ -17,7 +19,7 @@ func MarshalDuration(d time.Duration) graphql.Marshaler { return raw(`"` + Forma
 func UnmarshalDuration(v any) (time.Duration, error) {
 	s, ok := v.(string)
 	if !ok {
-		return 0, fmt.Errorf("duration %v: expected ISO 8601 text, e.g. PT5M", v)
+		return 0, fmt.Errorf("duration %v: expected ISO 8601 text, e.g. PT5M: %w", v, fault.ErrBadInput)
 	}
 	return ParseDuration(s)
 }
@@ -70,7 +72,7 @@ var durationUnits = []struct {
 // them once and in this order; only the last may have decimals.
 func ParseDuration(s string) (time.Duration, error) {
 	bad := func(expected string) (time.Duration, error) {
-		return 0, fmt.Errorf("duration %.40q: expected %s", s, expected)
+		return 0, fmt.Errorf("duration %.40q: expected %s: %w", s, expected, fault.ErrBadInput)
 	}
 	const form = "ISO 8601 of days, hours, minutes and seconds, e.g. PT5M"
 	rest, negative := strings.CutPrefix(s, "-")

@@ -18,6 +18,7 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
+	"github.com/twinlog/twinlog/graph/fault"
 )
 
 // raw is JSON that is written as it is.
@@ -34,11 +35,11 @@ func MarshalTime(t time.Time) graphql.Marshaler {
 func UnmarshalTime(v any) (time.Time, error) {
 	s, ok := v.(string)
 	if !ok {
-		return time.Time{}, fmt.Errorf("time %v: expected RFC 3339 text, e.g. 2026-03-01T06:00:00Z", v)
+		return time.Time{}, fmt.Errorf("time %v: expected RFC 3339 text, e.g. 2026-03-01T06:00:00Z: %w", v, fault.ErrBadInput)
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
 	if err != nil {
-		return time.Time{}, fmt.Errorf("time %.40q: expected RFC 3339, e.g. 2026-03-01T06:00:00Z", s)
+		return time.Time{}, fmt.Errorf("time %.40q: expected RFC 3339, e.g. 2026-03-01T06:00:00Z: %w", s, fault.ErrBadInput)
 	}
 	return t.UTC(), nil
 }
@@ -50,7 +51,7 @@ func MarshalPosition(p eventlog.Position) graphql.Marshaler { return raw(`"` + p
 func UnmarshalPosition(v any) (eventlog.Position, error) {
 	s, ok := v.(string)
 	if !ok {
-		return 0, fmt.Errorf("position %v: expected the 20 digits that a frame or payload gave", v)
+		return 0, fmt.Errorf("position %v: expected the 20 digits that a frame or payload gave: %w", v, fault.ErrBadInput)
 	}
 	return eventlog.ParsePosition(s)
 }
@@ -64,7 +65,7 @@ func MarshalRevision(r eventlog.Revision) graphql.Marshaler {
 func UnmarshalRevision(v any) (eventlog.Revision, error) {
 	n, err := strconv.ParseUint(fmt.Sprint(v), 10, 64)
 	if err != nil {
-		return 0, fmt.Errorf("revision %.40q: expected a decimal number from 0", fmt.Sprint(v))
+		return 0, fmt.Errorf("revision %.40q: expected a decimal number from 0: %w", fmt.Sprint(v), fault.ErrBadInput)
 	}
 	return eventlog.Revision(n), nil
 }
@@ -86,7 +87,7 @@ func UnmarshalStatusCode(v any) (quality.Code, error) {
 	s, _ := v.(string)
 	n, err := strconv.ParseUint(s, 0, 32)
 	if err != nil {
-		return 0, fmt.Errorf("status code %v: expected 0x and eight hex digits", v)
+		return 0, fmt.Errorf("status code %v: expected 0x and eight hex digits: %w", v, fault.ErrBadInput)
 	}
 	return quality.Code(n), nil
 }
@@ -94,9 +95,43 @@ func UnmarshalStatusCode(v any) (quality.Code, error) {
 // MarshalValue writes a measured value.
 func MarshalValue(v telemetry.Value) graphql.Marshaler { return raw(AppendValue(nil, v)) }
 
-// UnmarshalValue refuses: values are measured, and no input takes one yet.
+// UnmarshalValue reads a number, a text, true or false. A whole number is an
+// Int64, whatever else it was written as.
 func UnmarshalValue(v any) (telemetry.Value, error) {
-	return telemetry.Value{}, fmt.Errorf("value %v: values are output only", v)
+	switch x := v.(type) {
+	case bool:
+		return telemetry.BoolValue(x), nil
+	case string:
+		return telemetry.StringValue(x), nil
+	case int64:
+		return whole(x)
+	case float64:
+		return finite(x)
+	case json.Number:
+		if n, err := x.Int64(); err == nil {
+			return whole(n)
+		}
+		f, err := x.Float64()
+		if err != nil {
+			return telemetry.Value{}, fmt.Errorf("value %s: expected a number of 64 bits: %w", x, fault.ErrBadInput)
+		}
+		return finite(f)
+	}
+	return telemetry.Value{}, fmt.Errorf("value %v: expected a number, a text, true or false: %w", v, fault.ErrBadInput)
+}
+
+func whole(n int64) (telemetry.Value, error) {
+	if n > maxSafe || n < -maxSafe {
+		return telemetry.Value{}, fmt.Errorf("value %d: expected a whole number within ±%d: %w", n, int64(maxSafe), fault.ErrBadInput)
+	}
+	return telemetry.IntValue(n), nil
+}
+
+func finite(f float64) (telemetry.Value, error) {
+	if math.IsNaN(f) || math.IsInf(f, 0) {
+		return telemetry.Value{}, fmt.Errorf("value %v: expected a finite number: %w", f, fault.ErrBadInput)
+	}
+	return telemetry.FloatValue(f), nil
 }
 
 // maxSafe is the largest whole number that every JSON reader keeps exactly.

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -203,6 +204,32 @@ func (v *View) TagsByPoint(_ context.Context, points []telemetry.Point, c projec
 		for _, id := range slices.Sorted(maps.Keys(m.p.structure.TagsOf(asset.Point(p)))) {
 			if t := m.tag(id); t != nil && m.pointOf(m.p.structure.Node(t.AssetID), t.Name) == asset.Point(p) {
 				list = append(list, t)
+			}
+		}
+		return list
+	})
+}
+
+// Feed is a tag and a span in which a point feeds it.
+type Feed struct {
+	Tag      *Tag
+	From, To time.Time // To zero: still
+}
+
+// FedBy returns what each point feeds or fed, as far as the spans begin at or
+// before the cut.
+func (v *View) FedBy(_ context.Context, points []telemetry.Point, c projections.Cut) ([][]Feed, error) {
+	return each(v, points, c, func(m *moment, p telemetry.Point) []Feed {
+		var list []Feed
+		for _, id := range slices.Sorted(maps.Keys(m.p.structure.TagsOf(asset.Point(p)))) {
+			t := m.tag(id)
+			if t == nil {
+				continue
+			}
+			for _, b := range m.bindings(id) {
+				if b.Point == p {
+					list = append(list, Feed{t, b.From, b.To})
+				}
 			}
 		}
 		return list

@@ -63,6 +63,20 @@ func (q *query) lookAtCorrections(p *Projection, pt telemetry.Point, from, to in
 	q.identity = q.identity || q.plan.Identity || q.plan.Origin
 }
 
+// Plans returns the corrections in force for those of the points for which
+// there are any, as known at a cut.
+func (v *View) Plans(points []telemetry.Point, c projections.Cut) map[telemetry.Point]*correction.Plan {
+	v.p.mu.RLock()
+	defer v.p.mu.RUnlock()
+	plans := map[telemetry.Point]*correction.Plan{}
+	for _, pt := range points {
+		if plan := v.p.made.Plan(pt, c.Known); plan != nil {
+			plans[pt] = plan
+		}
+	}
+	return plans
+}
+
 // was is what a corrected row was received as.
 type was struct {
 	row int

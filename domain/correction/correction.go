@@ -116,7 +116,7 @@ type Scale struct {
 // Value is a value in JSON: a number, a text, true or false.
 type Value struct{ telemetry.Value }
 
-// ErrBadValue: a value that cannot stand in for a measured one.
+// ErrBadValue is a value that cannot stand in for a measured one.
 var ErrBadValue = errors.New("invalid value")
 
 // maxWhole is the largest whole number that JSON keeps exactly.

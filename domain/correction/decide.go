@@ -3,6 +3,7 @@ package correction
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/quality"
@@ -55,12 +56,7 @@ func evolve(s State, e eventlog.Event) State {
 }
 
 func (s State) inForce(n int) bool {
-	for _, by := range s.superseders[n] {
-		if s.inForce(by) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.superseders[n], s.inForce)
 }
 
 func decide(s State, m Made) ([]eventlog.Event, error) {

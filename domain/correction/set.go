@@ -53,9 +53,6 @@ type Shown struct {
 // NewSet returns an empty Set.
 func NewSet() *Set { return &Set{at: map[Earlier]int{}, byDevice: map[string][]int{}} }
 
-// Len is the number of corrections.
-func (s *Set) Len() int { return len(s.list) }
-
 // Add takes an event of type MadeType, which must come in log order, and
 // returns the devices whose samples it changes.
 func (s *Set) Add(where Earlier, at eventlog.Position, data []byte) (devices []string, err error) {
@@ -108,12 +105,7 @@ func (s *Set) inForce(n int, known eventlog.Position) bool {
 	if s.list[n].position > known {
 		return false
 	}
-	for _, by := range s.list[n].superseders {
-		if s.inForce(by, known) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(s.list[n].superseders, func(by int) bool { return s.inForce(by, known) })
 }
 
 // Plan returns what is in force for a point, known at a position (0: all); nil
@@ -145,15 +137,6 @@ func (e *entry) about(p telemetry.Point) bool {
 		return true
 	}
 	return slices.ContainsFunc(e.Spans, func(s Span) bool { return s.Device == p.Device && (s.Signal == "" || s.Signal == p.Signal) })
-}
-
-// Made returns a correction by where it is.
-func (s *Set) Made(where Earlier) (made Made, at eventlog.Position, ok bool) {
-	n, ok := s.at[where]
-	if !ok {
-		return made, 0, false
-	}
-	return s.list[n].Made, s.list[n].position, true
 }
 
 // Nanos returns nanoseconds since 1970 UTC. What lies outside of 1678 to 2262 is

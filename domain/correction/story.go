@@ -57,19 +57,6 @@ func (s *Set) concerns(e *entry, p telemetry.Point) bool {
 	})
 }
 
-// Needs says what a Given must have for this Story.
-func (st *Story) Needs() (identity, origin bool) {
-	if st == nil {
-		return false, false
-	}
-	for _, c := range st.chapters {
-		if c.plan != nil {
-			identity, origin = identity || c.plan.Identity, origin || c.plan.Origin
-		}
-	}
-	return identity, origin
-}
-
 // Steps returns each change of how a sample looks, in log order; none if it
 // always looked as it was received.
 func (st *Story) Steps(g *Given, received Shown) []Step {

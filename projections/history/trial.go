@@ -98,7 +98,7 @@ func (v *View) Try(ctx context.Context, made correction.Made, c projections.Cut,
 	}
 	defer session.close()
 	for _, p := range parts {
-		p.query.session = session
+		p.session = session
 		for s, err := range p.stretches(p.span.from, p.span.to) {
 			if err != nil {
 				return fmt.Errorf("trial on %s of %s: %w", p.point.Signal, p.point.Device, err)

@@ -60,6 +60,9 @@ var NoStream = Expected{}
 // At expects a stream whose last event has revision r.
 func At(r Revision) Expected { return Expected{uint64(r) + 1} }
 
+// After expects a stream of exactly the revisions before r.
+func After(r Revision) Expected { return Expected{uint64(r)} }
+
 // Next is the revision that the first appended event will have.
 func (e Expected) Next() Revision { return Revision(e.count) }
 

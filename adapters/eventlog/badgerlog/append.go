@@ -20,6 +20,9 @@ type request struct {
 	stamped  int // envelopes that get the stamp
 	data     int // bytes of data
 
+	copied *copied // nil: the log stamps it
+	epoch  uint16  // not 0: it opens this epoch
+
 	state atomic.Int32 // waiting, then taken or withdrawn
 	done  chan struct{}
 	// The answer, written by the committer before done is closed.
@@ -96,14 +99,13 @@ func (l *Log) enqueue(ctx context.Context, r *request) error {
 
 // prepare does in the caller's goroutine all that does not need the committer.
 func (l *Log) prepare(id eventlog.StreamID, expected eventlog.Expected, events []eventlog.NewEvent) *request {
-	r := &request{stream: id, expected: expected, events: make([]event, len(events)), done: make(chan struct{})}
+	r := &request{stream: id, expected: expected, events: make([]event, 0, len(events)), done: make(chan struct{})}
 	var text []byte
 	for i := range events {
 		e := &events[i]
 		s := eventlog.Fixed(e.RawEnvelope)
 		if len(e.RawEnvelope) == 0 {
 			s = e.Envelope.Stencil(text)
-			r.stamped++
 		}
 		if s.Fixed() {
 			s = eventlog.Fixed(bytes.Clone(s.Text)) // the caller may reuse its slice
@@ -112,20 +114,7 @@ func (l *Log) prepare(id eventlog.StreamID, expected eventlog.Expected, events [
 		} else {
 			text = append(text, s.Text...) // keeps the place; the bytes are there already
 		}
-		content := e.ContentType
-		if content == eventlog.JSON {
-			content = ""
-		}
-		derived, ok := l.derive(id, e.Type, e.Data)
-		r.events[i] = event{
-			id: e.ID, derived: ok && derived == e.ID, telemetry: e.Type == eventlog.TelemetryRecorded,
-			typ: e.Type, content: content, envelope: s, data: e.Data,
-		}
-		r.texts += len(s.Text)
-		r.data += len(e.Data)
-		if !s.Fixed() && len(s.Text) == len("{}") {
-			r.bare++
-		}
+		r.add(l, e.ID, e.Type, e.ContentType, s, e.Data)
 	}
 	return r
 }

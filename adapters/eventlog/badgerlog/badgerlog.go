@@ -70,6 +70,8 @@ type Config struct {
 	// Moment is called when the log comes to one of Moments, in the goroutine
 	// that does; for tests that kill. nil: nobody.
 	Moment func(string)
+
+	copying bool // see OpenCopy
 }
 
 // Moments are those at which a process that dies leaves something of its own
@@ -170,6 +172,7 @@ type Log struct {
 	current    *window                      // being filled
 	closing    []*window                    // full, not yet on the disk
 	marks      []eventlog.Mark              // ends of all windows but the current
+	epochs     []epochStart                 // beginnings of all epochs but that of position 1
 	recent     recent
 
 	sealed      atomic.Uint64 // position up to which telemetry is sealed

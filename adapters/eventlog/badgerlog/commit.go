@@ -32,6 +32,7 @@ const (
 // committer is what only the committer goroutine touches.
 type committer struct {
 	chain    chainHash // of the last commit
+	held     *request  // the next commit's first, if it has come already
 	before   int       // how many requests it had
 	builders [2]*partBuilder
 
@@ -67,56 +68,17 @@ func newCommitter() committer {
 func (l *Log) commitAll() {
 	var batch []*request
 	for {
-		select {
-		case r := <-l.queue:
-			batch = l.gather(append(batch[:0], r))
-			l.commit(batch)
-			clear(batch)
-		case <-l.stop:
-			return
+		r := l.committer.held
+		if l.committer.held = nil; r == nil {
+			select {
+			case r = <-l.queue:
+			case <-l.stop:
+				return
+			}
 		}
-	}
-}
-
-// gather takes what else is waiting, up to a commit's size, and after a commit
-// of many requests waits a moment for as many again. It does not wait
-// otherwise: while a commit syncs, the next one gathers by itself.
-func (l *Log) gather(batch []*request) []*request {
-	c := &l.committer
-	var late <-chan time.Time // nil: do not wait
-	if c.before >= siblings {
-		timer := time.NewTimer(gatherWait)
-		defer timer.Stop()
-		late = timer.C
-	}
-	for size := batch[0].texts + batch[0].data; len(batch) < maxRequests && size < gatherBytes; {
-		r := l.another(late, len(batch) < c.before)
-		if r == nil {
-			break
-		}
-		batch = append(batch, r)
-		size += r.texts + r.data
-	}
-	c.before = len(batch)
-	return batch
-}
-
-// another returns a request that is waiting, or nil. If wait is set it gives
-// one until late to come.
-func (l *Log) another(late <-chan time.Time, wait bool) *request {
-	select {
-	case r := <-l.queue:
-		return r
-	default:
-	}
-	if late == nil || !wait {
-		return nil
-	}
-	select {
-	case r := <-l.queue:
-		return r
-	case <-late:
-		return nil
+		batch = l.gather(append(batch[:0], r))
+		l.commit(batch)
+		clear(batch)
 	}
 }
 
@@ -124,7 +86,8 @@ func (l *Log) another(late <-chan time.Time, wait bool) *request {
 // all of them after it: also a refusal may rest on what has just been written.
 func (l *Log) commit(batch []*request) {
 	c := &l.committer
-	l.begin()
+	turned := l.turnFor(batch[0])
+	l.begin(batch[0].copied)
 	for i, r := range batch {
 		if !r.state.CompareAndSwap(waiting, taken) {
 			r.done = nil // withdrawn: nobody waits
@@ -133,7 +96,10 @@ func (l *Log) commit(batch []*request) {
 		if i == len(batch)/2 {
 			l.cfg.Moment(momentTaken)
 		}
-		if r.err = l.accept(r); r.err == nil {
+		if r.err = turned; r.err == nil {
+			r.err = l.accept(r)
+		}
+		if r.err == nil {
 			c.accepted = append(c.accepted, r)
 		}
 	}
@@ -151,17 +117,33 @@ func (l *Log) commit(batch []*request) {
 	}
 }
 
-func (l *Log) begin() {
+// turnFor begins another epoch where a request asks for it.
+func (l *Log) turnFor(r *request) error {
+	switch {
+	case r.epoch != 0:
+		return l.turn(r.epoch)
+	case r.copied != nil && r.copied.first.Epoch() > l.upcoming().Epoch():
+		return l.turn(r.copied.first.Epoch())
+	}
+	return nil
+}
+
+// begin starts a commit, stamped now or as the one that from was in.
+func (l *Log) begin(from *copied) {
 	c := &l.committer
 	clear(c.counts)
 	clear(c.streams)
 	clear(c.kinds)
 	clear(c.accepted)
 	c.accepted, c.rows, c.bytes = c.accepted[:0], c.rows[:0], 0
-	c.first = l.end.head + 1 // the committer alone writes end
+	c.first = l.upcoming() // the committer alone writes end
 	c.next = c.first
 	for _, b := range c.builders {
 		b.reset(c.first)
+	}
+	if from != nil {
+		c.recorded, c.stamp = from.recorded, from.stamp
+		return
 	}
 	raw := l.cfg.Now().UTC().Truncate(time.Microsecond)
 	c.recorded = raw
@@ -189,6 +171,8 @@ func (l *Log) accept(r *request) error {
 		return errBehind
 	case next != have:
 		return fmt.Errorf("the stream holds %d events, expected %d: %w", have, next, eventlog.ErrConflict)
+	case r.copied != nil && r.copied.first != c.next:
+		return fmt.Errorf("its position is taken or not next, expected %v: %w", c.next, eventlog.ErrConflict)
 	}
 	size := r.size(c.stamp)
 	if size > eventlog.MaxAppendBytes {
@@ -268,7 +252,9 @@ func (l *Log) write() error {
 	}
 	if err == nil {
 		l.cfg.Moment(momentSynced)
-		err = l.head.write(head{last: c.next - 1, hash: c.hash, recorded: c.recorded})
+	}
+	if err == nil && !l.cfg.copying {
+		err = l.head.write(head{last: c.next - 1, hash: c.hash, recorded: later(c.recorded, l.end.recorded)})
 	}
 	if err != nil {
 		l.fail(fmt.Errorf("commit of positions %v to %v: %w", c.first, c.next-1, err))
@@ -337,7 +323,7 @@ func (l *Log) publish() {
 	l.counters.bytes.Add(uint64(stored))
 
 	l.mu.Lock()
-	l.end.head, l.end.recorded = c.next-1, c.recorded
+	l.end.head, l.end.recorded = c.next-1, later(c.recorded, l.end.recorded)
 	if c.parts[0] != nil {
 		l.end.telemetry = c.next - 1
 	}
@@ -357,7 +343,7 @@ func (l *Log) publish() {
 	for _, r := range c.rows {
 		l.current.addRun(r.id, r.run)
 	}
-	full := l.fill(c.next-1, c.recorded)
+	full := l.fill(c.next-1, l.end.recorded)
 	l.recent.add(rc)
 	l.mu.Unlock()
 
@@ -376,13 +362,17 @@ func (l *Log) publish() {
 // refuseQueue answers what the committer left behind. Log.closed is set, so
 // nothing more comes.
 func (l *Log) refuseQueue() {
+	refuse := func(r *request) {
+		if r != nil && r.state.CompareAndSwap(waiting, taken) {
+			r.err = fmt.Errorf("log %s: %w", l.dir, eventlog.ErrClosed)
+			close(r.done)
+		}
+	}
+	refuse(l.committer.held)
 	for {
 		select {
 		case r := <-l.queue:
-			if r.state.CompareAndSwap(waiting, taken) {
-				r.err = fmt.Errorf("log %s: %w", l.dir, eventlog.ErrClosed)
-				close(r.done)
-			}
+			refuse(r)
 		default:
 			return
 		}

@@ -44,7 +44,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	if l.guard.look(); l.guard.left.Load()+int64(l.cfg.Reserve) < 4*memTableBytes {
 		return nil, fmt.Errorf("open log %s: less than %d bytes free: %w", dir, 4*memTableBytes, eventlog.ErrStorageFull)
 	}
-	db, err := badgerdir.Open(badgerOptions(filepath.Join(dir, storeName), l.voice))
+	db, err := badgerdir.Open(badgerOptions(filepath.Join(dir, storeName), l.voice).WithSyncWrites(!cfg.copying))
 	if err != nil {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
 			return nil, fmt.Errorf("open log %s: %w", dir, ErrLocked)
@@ -79,6 +79,9 @@ func (l *Log) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := v.loadEpochs(e.head); err != nil {
+		return err
+	}
 	fresh, err := l.openOrigin(e.head == 0)
 	if err != nil {
 		return err
@@ -99,7 +102,7 @@ func (l *Log) start(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		l.committer.chain, e.recorded = hash, last.recorded
+		l.committer.chain, e.recorded = hash, later(last.recorded, h.recorded)
 	}
 	l.end = e
 	if err := v.loadWindows(ctx, e); err != nil {
@@ -303,9 +306,9 @@ func (v *view) verifyKeys(ctx context.Context, e extent) error {
 		case key.both != (found[0] && found[1]):
 			return fmt.Errorf("one of the two blocks of positions %v to %v is missing: %w", key.first(), key.last, eventlog.ErrDamaged)
 		}
-		next = key.first() - 1
+		next = standing(v.l.epochs, key.first()-1)
 	}
-	if next < v.sealed {
+	if next < standing(v.l.epochs, v.sealed) {
 		return fmt.Errorf("a commit from position %v on is half in the sealed window to %v: %w", next+1, v.sealed, eventlog.ErrDamaged)
 	}
 	return nil
@@ -327,6 +330,15 @@ func (w *keyWalk) key() (partKey, bool, error) {
 func (v *view) commitHash(last eventlog.Position) (chainHash, partHeader, error) {
 	digest := sha256.New()
 	var h partHeader
+	if s := standing(v.l.starts(), last); s < last { // a window ends where an epoch does
+		if last = s; last == 0 {
+			return chainHash{}, h, nil
+		}
+		if last <= v.sealed { // it was cut, and here is the rest
+			s, err := v.sealAt(last)
+			return s.hash, h, err
+		}
+	}
 	found := 0
 	for _, other := range []bool{false, true} {
 		it := v.iterator([]byte{kindKey(other)}, false)
@@ -355,44 +367,4 @@ func (v *view) commitHash(last eventlog.Position) (chainHash, partHeader, error)
 		return chainHash{}, h, fmt.Errorf("the commit that ends at position %v is missing or not whole: %w", last, eventlog.ErrDamaged)
 	}
 	return chainHash(digest.Sum(nil)[:hashLen]), h, nil
-}
-
-// loadWindows reads the marks of closed windows, and makes the index of the
-// open one anew from its telemetry blocks.
-func (v *view) loadWindows(ctx context.Context, e extent) error {
-	l, next := v.l, eventlog.Position(1)
-	marks := v.iterator([]byte{markKey}, false)
-	for marks.Rewind(); marks.Valid(); marks.Next() {
-		last := eventlog.Position(keyNumber(marks.Item().Key()))
-		b, err := value(marks.Item())
-		if err != nil {
-			return err
-		}
-		first, m, err := parseMark(last, b)
-		if err != nil {
-			return err
-		}
-		if first != next || last > e.head {
-			return fmt.Errorf("window of positions %v to %v, expected one from %v within %v: %w", first, last, next, e.head, eventlog.ErrDamaged)
-		}
-		l.marks = append(l.marks, m)
-		next = last + 1
-	}
-	l.current = newWindow(next)
-	l.current.last, l.current.recorded = e.head, e.recorded
-	c := cursor{v: v, e: e}
-	if err := c.seek(next - 1); err != nil {
-		return err
-	}
-	for n := 0; c.part != nil; n++ {
-		if n%10_000 == 0 && ctx.Err() != nil {
-			return ctx.Err()
-		}
-		r := &c.part.rows[c.i]
-		l.current.addRun(c.part.streams[r.stream], run{r.rev, r.pos, 1})
-		if err := c.next(); err != nil {
-			return err
-		}
-	}
-	return nil
 }

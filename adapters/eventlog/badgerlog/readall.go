@@ -40,8 +40,8 @@ func (c *chunk) full() bool {
 func (l *Log) ReadAll(ctx context.Context, after eventlog.Position, dir eventlog.Direction, f eventlog.Filter) iter.Seq2[eventlog.Record, error] {
 	return func(yield func(eventlog.Record, error) bool) {
 		e := l.extent()
-		if dir == eventlog.Forwards && after > e.head {
-			yield(eventlog.Record{}, lost(after, e))
+		if err := l.readable(after, dir); err != nil {
+			yield(eventlog.Record{}, fmt.Errorf("read all: %w", err))
 			return
 		}
 		at, end := after, e.head
@@ -256,9 +256,10 @@ func (l *Log) KnownAt(ctx context.Context, t time.Time) (eventlog.Position, erro
 	if !e.recorded.After(t) {
 		return e.head, nil
 	}
-	return eventlog.KnownAtTime(t, marks, func(after, through eventlog.Position) iter.Seq2[eventlog.Mark, error] {
+	p, err := eventlog.KnownAtTime(t, marks, func(after, through eventlog.Position) iter.Seq2[eventlog.Mark, error] {
 		return l.commitMarks(ctx, after, min(through, e.head))
 	})
+	return standing(l.starts(), p), err
 }
 
 // commitMarks yields the last position and Recorded of each commit: all events
@@ -271,8 +272,9 @@ func (l *Log) commitMarks(ctx context.Context, after, through eventlog.Position)
 			return
 		}
 		defer v.close()
-		for at := after; at < through; {
-			m, err := v.commitAt(at + 1)
+		epochs := l.starts()
+		for at := after; standing(epochs, through) > at; {
+			m, err := v.commitAt(follow(epochs, at))
 			if err == nil {
 				err = ctx.Err()
 			}

@@ -77,8 +77,8 @@ func (l *Log) Subscribe(ctx context.Context, after eventlog.Position, f eventlog
 		return nil, fmt.Errorf("subscribe after %v: %w", after, err)
 	}
 	defer release()
-	if e := l.extent(); after > e.head {
-		return nil, lost(after, e)
+	if err := l.Stands(after); err != nil {
+		return nil, fmt.Errorf("subscribe: %w", err)
 	}
 	s := &subscription{log: l, filter: f, closed: make(chan struct{})}
 	s.at.Store(uint64(after))
@@ -136,8 +136,8 @@ func (s *subscription) open(ctx context.Context) error {
 
 // Lag implements eventlog.Subscription.
 func (s *subscription) Lag() uint64 {
-	at := s.at.Load() // first: the log's end is never before a reader
-	return uint64(s.log.extent().head) - at
+	at := eventlog.Position(s.at.Load()) // first: the log's end is never before a reader
+	return s.log.extent().head.Order() - standing(s.log.starts(), at).Order()
 }
 
 // Close implements eventlog.Subscription.

@@ -1,6 +1,7 @@
 package badgerlog
 
 import (
+	"context"
 	"encoding/binary"
 	"fmt"
 	"time"
@@ -16,6 +17,9 @@ type window struct {
 	first, last eventlog.Position
 	recorded    time.Time // the largest in it
 	streams     map[eventlog.StreamID][]run
+
+	start *epochStart   // the epoch that begins behind it, if one does
+	done  chan struct{} // if any, closed when it is on the disk, or never will be
 }
 
 func newWindow(first eventlog.Position) *window {
@@ -53,8 +57,14 @@ func (l *Log) writeWindows() {
 	for {
 		select {
 		case w := <-l.toWindows:
-			if err := l.writeWindow(w); err != nil {
+			err := l.writeWindow(w)
+			if err != nil {
 				l.fail(fmt.Errorf("index of positions %v to %v: %w", w.first, w.last, err))
+			}
+			if w.done != nil {
+				close(w.done)
+			}
+			if err != nil {
 				return
 			}
 			select {
@@ -101,6 +111,11 @@ func (l *Log) writeWindow(w *window) error {
 	value = binary.AppendVarint(value, w.recorded.UnixMicro())
 	if err := txn.Set(positionKey(markKey, w.last), value); err != nil {
 		return err
+	}
+	if w.start != nil {
+		if err := writeStart(txn, *w.start); err != nil {
+			return err
+		}
 	}
 	if err := txn.Commit(); err != nil {
 		return err
@@ -151,4 +166,44 @@ func (v *view) countInMemory(id eventlog.StreamID) uint64 {
 		}
 	}
 	return 0
+}
+
+// loadWindows reads the marks of closed windows, and makes the index of the
+// open one anew from its telemetry blocks.
+func (v *view) loadWindows(ctx context.Context, e extent) error {
+	l, next := v.l, eventlog.Position(1)
+	marks := v.iterator([]byte{markKey}, false)
+	for marks.Rewind(); marks.Valid(); marks.Next() {
+		last := eventlog.Position(keyNumber(marks.Item().Key()))
+		b, err := value(marks.Item())
+		if err != nil {
+			return err
+		}
+		first, m, err := parseMark(last, b)
+		if err != nil {
+			return err
+		}
+		if first != next || last > e.head && last+1 != l.upcoming() {
+			return fmt.Errorf("window of positions %v to %v, expected one from %v within %v: %w", first, last, next, e.head, eventlog.ErrDamaged)
+		}
+		l.marks = append(l.marks, m)
+		next = last + 1
+	}
+	l.current = newWindow(next)
+	l.current.last, l.current.recorded = max(e.head, next-1), e.recorded
+	c := cursor{v: v, e: e}
+	if err := c.seek(next - 1); err != nil {
+		return err
+	}
+	for n := 0; c.part != nil; n++ {
+		if n%10_000 == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
+		r := &c.part.rows[c.i]
+		l.current.addRun(c.part.streams[r.stream], run{r.rev, r.pos, 1})
+		if err := c.next(); err != nil {
+			return err
+		}
+	}
+	return nil
 }

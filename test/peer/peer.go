@@ -16,7 +16,7 @@ func Need(tb testing.TB, program string) string {
 	tb.Helper()
 	path, err := exec.LookPath(program)
 	if err != nil {
-		missing(tb, program+" is not installed; .ci/run installs it")
+		Missing(tb, program+" is not installed; .ci/run installs it")
 	}
 	return path
 }
@@ -29,12 +29,13 @@ func Node(tb testing.TB) string {
 	_, file, _, _ := runtime.Caller(0)
 	dir := filepath.Join(filepath.Dir(file), "..", "peers")
 	if _, err := os.Stat(filepath.Join(dir, "node_modules")); err != nil {
-		missing(tb, "the npm peers are not installed; run make peers")
+		Missing(tb, "the npm peers are not installed; run make peers")
 	}
 	return dir
 }
 
-func missing(tb testing.TB, why string) {
+// Missing skips the test, or fails it in CI, for want of a peer.
+func Missing(tb testing.TB, why string) {
 	tb.Helper()
 	if os.Getenv("CI") != "" {
 		tb.Fatal(why)

@@ -11,12 +11,14 @@ import (
 type Cut struct {
 	// AsOf is the instant in the plant's time; zero means the newest.
 	AsOf time.Time
-	// Known: only events up to this position count; 0 means all. (A moment
-	// before the first event has no position: answer it with nothing.)
+	// Known: only events up to this position count; 0 means all.
 	Known eventlog.Position
 	// Corrections: only corrections up to this position count; 0 means Known. It
 	// is for a question about samples known earlier that is asked at a later cut.
 	Corrections eventlog.Position
+	// Nothing: no event counts. A moment before the first event has no position,
+	// so Known cannot say it; AsOf is then before everything as well.
+	Nothing bool
 	// Now is when the question is asked, or when what is at Known was recorded
 	// if the question is about what was known then. It counts where AsOf is
 	// zero, for facts that have an effective time: one that is dated later is
@@ -38,7 +40,7 @@ func (c Cut) Effective() int64 {
 
 // Through returns the last position that counts.
 func (c Cut) Through() eventlog.Position {
-	if c.Known == 0 {
+	if c.Known == 0 && !c.Nothing {
 		return eventlog.End
 	}
 	return c.Known

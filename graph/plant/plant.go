@@ -29,10 +29,7 @@ type FoldVersion struct {
 // Moment says which cut it is.
 func (p *Plant) Moment(ctx context.Context) (*ResolvedMoment, error) {
 	s := p.scope
-	m := &ResolvedMoment{KnownAt: s.cut.Known}
-	if !s.cut.AsOf.IsZero() && !s.cut.AsOf.Equal(beforeAll) {
-		m.AsOf = &s.cut.AsOf
-	}
+	m := &ResolvedMoment{AsOf: s.asOf, KnownAt: s.cut.Known}
 	var err error
 	if m.Recorded, err = s.r.recorded(ctx, s.cut.Known); err != nil {
 		return nil, err

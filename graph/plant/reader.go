@@ -101,6 +101,8 @@ type Runner interface {
 type scope struct {
 	r   *Reader
 	cut projections.Cut
+	// asOf is as it was asked; nil: the newest.
+	asOf *time.Time
 	// pinned: the asker named a moment, or a cursor did.
 	pinned bool
 
@@ -176,7 +178,7 @@ func (r *Reader) resolve(ctx context.Context, at *Moment, wait time.Duration) (*
 		if at.AsOf.Before(beforeAll) || !at.AsOf.Before(afterAll) {
 			return nil, fault.Bad("at.asOf", at.AsOf.Format(time.RFC3339Nano), beforeAll.Format(time.RFC3339)+" up to "+afterAll.Format(time.RFC3339))
 		}
-		s.cut.AsOf = *at.AsOf
+		s.cut.AsOf, s.asOf = *at.AsOf, at.AsOf
 	}
 	if at.Known == nil {
 		return s, nil
@@ -195,8 +197,8 @@ func (r *Reader) resolve(ctx context.Context, at *Moment, wait time.Duration) (*
 		return nil, err
 	}
 	s.cut.Known, s.cut.Now = known, recorded
-	if known == 0 { // nothing was known, and a Cut has no word for that
-		s.cut.AsOf = beforeAll
+	if known == 0 {
+		s.cut.Nothing, s.cut.AsOf = true, beforeAll
 	}
 	return s, nil
 }

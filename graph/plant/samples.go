@@ -194,6 +194,9 @@ func (rd *ranged) lastBefore(ctx context.Context) (*history.Sample, error) {
 			continue
 		}
 		end := rd.from
+		if rd.to.Before(end) { // the moment ends before the range begins
+			end = rd.to
+		}
 		if !b.To.IsZero() && b.To.Before(end) {
 			end = b.To
 		}

@@ -89,7 +89,7 @@ func (p *Plant) someTags(ctx context.Context, ids []string) ([]*Tag, error) {
 
 // columns reads a range as columns, binding by binding.
 func (rd *ranged) columns(ctx context.Context, pg page) (*Series, error) {
-	out := &Series{Corrected: []int{}, Times: scalar.TimeColumn{Start: rd.from.UnixNano()}}
+	out := &Series{Corrected: []int{}, Times: scalar.TimeColumn{Start: rd.from.UnixNano()}, Status: scalar.StatusRuns{}} // no rows are no null
 	var joined chain
 	add := func(c *history.Columns) {
 		joined = append(joined, c)

@@ -60,7 +60,7 @@ func (p *Plant) TagValues(ctx context.Context, under *string, filter *TagFilter,
 
 func newTable(tags []*Tag, readings []reading) *TagValueTable {
 	n := len(tags)
-	table := &TagValueTable{Tags: make(scalar.StringColumn, n), Paths: make(scalar.StringColumn, n)}
+	table := &TagValueTable{Tags: make(scalar.StringColumn, n), Paths: make(scalar.StringColumn, n), Status: scalar.StatusRuns{}}
 	values, times, missing := make(scalar.Values, n), make([]int64, n), make([]bool, n)
 	for i, t := range tags {
 		table.Tags[i], table.Paths[i] = t.ID(), t.Path

@@ -1,0 +1,75 @@
+// Package timetravel holds the server to what package oracle answers: random
+// histories are told to a real server, over its real API, and hundreds of
+// questions about each are asked of both.
+package timetravel
+
+import (
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/twinlog/twinlog/test/budget"
+	"github.com/twinlog/twinlog/test/oracle"
+)
+
+// questions is how many are asked of a history, beside those on its way.
+const questions = 300
+
+// TestHistories tells random histories, with the server killed and started
+// again in between, and asks about every kind of thing at random moments.
+func TestHistories(t *testing.T) {
+	seed, until := budget.Seed(t), time.Now().Add(budget.For(t))
+	histories, asked := 0, 0
+	began := time.Now()
+	for n := uint64(0); time.Now().Before(until) && !t.Failed(); n++ {
+		setFlag(t, "rapid.checks", "5")
+		setFlag(t, "rapid.seed", fmt.Sprint(seed%(1<<32)+n))
+		setFlag(t, "rapid.nofailfile", "true")
+		rapid.Check(t, func(r *rapid.T) {
+			histories++
+			asked += tellOne(r)
+		})
+	}
+	t.Logf("%d histories, %d questions in %v (seed %d)", histories, asked, time.Since(began).Round(time.Second), seed)
+}
+
+func setFlag(t *testing.T, name, value string) {
+	t.Helper()
+	if err := flag.Set(name, value); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tellOne tells one history and returns how many questions it asked.
+func tellOne(r *rapid.T) int {
+	s, err := newStory()
+	if err != nil {
+		r.Fatal(err)
+	}
+	p := &player{story: s, T: r}
+	defer p.close()
+	p.must(p.ground())
+	asked := 0
+	ask := func(n int) {
+		p.must(p.lookUp())
+		p.must(p.wait())
+		a := newAsker(rapid.Uint64().Draw(r, "questions"), s)
+		var list []oracle.Question
+		for range n {
+			list = append(list, a.question())
+		}
+		p.must(p.check(list))
+		asked += n
+	}
+	acts := rapid.IntRange(1, 60).Draw(r, "acts")
+	for i := range acts {
+		if p.act(); i%20 == 19 {
+			ask(20) // also on the way, so that what is asked has no effect
+		}
+	}
+	ask(questions)
+	return asked
+}

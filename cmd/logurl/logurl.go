@@ -4,6 +4,10 @@
 //	/var/lib/twinlog/log           the embedded log in a directory
 //	badger:///var/lib/twinlog/log  the same
 //	esdb://host:2113?tls=false     a server of the EventStoreDB protocol
+//
+// Beside the client's own options a server's URL takes origin (of the log, where
+// the log itself does not say it), prefix (of all its streams, where several
+// logs share a server) and epoch (of its positions, raised after a restore).
 package logurl
 
 import (
@@ -67,7 +71,11 @@ func Open(ctx context.Context, text string, c Config) (Log, error) {
 		return nil, err
 	}
 	if p.Server != "" {
-		return nil, fmt.Errorf("%w: %q: servers cannot be opened yet", ErrURL, text)
+		l, err := openServer(ctx, p.Server, c)
+		if err != nil {
+			return nil, err
+		}
+		return l, nil
 	}
 	l, err := badgerlog.Open(ctx, p.Dir, Embedded(c))
 	if err != nil {

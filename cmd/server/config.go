@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+
+	"github.com/twinlog/twinlog/cmd/logurl"
 )
 
 // Config is everything a server can be told. The zero value of a field means
@@ -18,7 +20,7 @@ type Config struct {
 	MQTT      string // address of the embedded broker, 127.0.0.1:1883; or the URL of an external one, mqtt://host:1883
 	Data      string // data directory; must be given
 	LogListen string // address at which the log is served over the EventStoreDB protocol; nowhere
-	Log       string // log backend; "badger", the embedded one
+	Log       string // "badger", the embedded log in Data; or the URL of a server's, which several servers may share (cmd/logurl)
 	Operator  string // who acts where a request names nobody; nobody
 	Insecure  bool   // accept addresses beyond this machine although nobody is authenticated yet
 	Logger    *slog.Logger
@@ -102,13 +104,23 @@ func CheckMQTT(addr string, insecure bool) error {
 	return nil
 }
 
-// CheckLog says what is wrong with the name of a log backend.
+// CheckLog says what is wrong with the name of a log backend. It repeats no URL,
+// which may hold a password.
 func CheckLog(log string) error {
-	if log != DefaultLog {
-		return fmt.Errorf("%q, expected badger", log)
+	if log == DefaultLog {
+		return nil
+	}
+	if !strings.Contains(log, "://") {
+		return fmt.Errorf("%q, expected badger or esdb://HOST:PORT", log)
+	}
+	if p, err := logurl.Parse(log); err != nil || p.Server == "" {
+		return fmt.Errorf("a URL that is not of a server, expected badger or esdb://HOST:PORT")
 	}
 	return nil
 }
+
+// shared reports whether other servers may use the log at the same time.
+func (c Config) shared() bool { return c.Log != DefaultLog }
 
 func loopback(host string) bool {
 	if host == "localhost" {

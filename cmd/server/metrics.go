@@ -5,6 +5,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
 )
 
 // metrics returns the registry behind /metrics: everything is read when it is
@@ -40,10 +42,12 @@ func (s *Server) metrics() *prometheus.Registry {
 		counter(c.name, c.help, c.value.Load)
 	}
 	gauge("twinlog_ingest_sources", "Sources remembered right now.", func() float64 { return float64(s.ingester.Sources()) })
-	counter("twinlog_log_commits_total", "Group commits of the log, each with one sync.", func() uint64 { return s.log.Counters().Commits })
-	counter("twinlog_log_block_bytes_total", "Bytes of blocks written to the log.", func() uint64 { return s.log.Counters().Bytes })
-	counter("twinlog_log_telemetry_blocks_read_total", "Telemetry blocks read.", func() uint64 { return s.log.Counters().TelemetryBlocks })
-	counter("twinlog_log_other_blocks_read_total", "Other blocks read.", func() uint64 { return s.log.Counters().OtherBlocks })
+	if l, ok := s.log.(*badgerlog.Log); ok {
+		counter("twinlog_log_commits_total", "Group commits of the log, each with one sync.", func() uint64 { return l.Counters().Commits })
+		counter("twinlog_log_block_bytes_total", "Bytes of blocks written to the log.", func() uint64 { return l.Counters().Bytes })
+		counter("twinlog_log_telemetry_blocks_read_total", "Telemetry blocks read.", func() uint64 { return l.Counters().TelemetryBlocks })
+		counter("twinlog_log_other_blocks_read_total", "Other blocks read.", func() uint64 { return l.Counters().OtherBlocks })
+	}
 	g := s.graph.Counters()
 	counter("twinlog_graphql_requests_total", "GraphQL operations.", func() uint64 { return uint64(g.Requests.Load()) })
 	counter("twinlog_graphql_slow_consumers_total", "Subscribers closed because they did not read.", func() uint64 { return uint64(g.SlowConsumers.Load()) })

@@ -37,10 +37,18 @@ func (s *Server) openMQTT(ctx context.Context) (err error) {
 	return nil
 }
 
+// brokerLease is what the server holds that listens to an external broker: the
+// others stand by. It does so under one client id, so that the broker keeps for
+// the next what the last did not acknowledge.
+const brokerLease = "mqtt"
+
 // take takes messages until ctx ends.
 func (s *Server) take(ctx context.Context) error {
-	if s.broker != nil {
+	switch {
+	case s.broker != nil:
 		return s.broker.Run(ctx)
+	case s.leases != nil:
+		return s.leases.Hold(ctx, brokerLease, s.subscriber.Run)
 	}
 	return s.subscriber.Run(ctx)
 }

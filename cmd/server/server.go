@@ -26,6 +26,7 @@ import (
 	"github.com/twinlog/twinlog/cmd/logurl"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/ingest"
+	"github.com/twinlog/twinlog/domain/lease"
 	"github.com/twinlog/twinlog/graph"
 	"github.com/twinlog/twinlog/projections"
 )
@@ -34,7 +35,8 @@ import (
 // taken. Run serves; Run or Close ends it.
 type Server struct {
 	config     Config
-	log        *badgerlog.Log
+	log        logurl.Log
+	leases     *lease.Keeper // nil: the log is this server's alone
 	rows       *badgerrows.Store
 	views      views
 	runner     *projections.Runner
@@ -66,7 +68,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if err := os.MkdirAll(c.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}
-	if s.log, err = OpenLog(ctx, c.Data, c.Logger); err != nil {
+	if s.log, err = openLog(ctx, c); err != nil {
 		return nil, err
 	}
 	if s.rows, err = badgerrows.Open(filepath.Join(c.Data, "views"), badgerrows.Config{}); err != nil {
@@ -77,7 +79,12 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	}
 	s.views = newViews(s.rows)
 	s.runner = projections.NewRunner(s.log, s.rows, projections.Config{Notice: s.notice}, s.views.folds()...)
-	s.ingester = ingest.New(s.log, wire.NewReader(wire.Config{}), ingest.Config{})
+	in := ingest.Config{}
+	if c.shared() {
+		s.leases = lease.New(s.log, lease.Config{Holder: newHolder()})
+		in.Own = s.own
+	}
+	s.ingester = ingest.New(s.log, wire.NewReader(wire.Config{}), in)
 	if s.graph, err = s.newGraph(); err != nil {
 		return nil, err
 	}
@@ -85,6 +92,22 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 		return nil, err
 	}
 	return s, nil
+}
+
+// openLog opens the log that the configuration names.
+func openLog(ctx context.Context, c Config) (logurl.Log, error) {
+	if c.shared() {
+		log, err := logurl.Open(ctx, c.Log, logurl.Config{Logger: c.Logger})
+		if err != nil {
+			return nil, fmt.Errorf("log: %w", err)
+		}
+		return log, nil
+	}
+	log, err := OpenLog(ctx, c.Data, c.Logger)
+	if err != nil {
+		return nil, err
+	}
+	return log, nil
 }
 
 // OpenLog opens the log of a data directory.
@@ -152,6 +175,9 @@ func (s *Server) Run(ctx context.Context) error {
 	taking, stopTaking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTaking()
 	work.start("projections", func() error { return s.runner.Run(folding) })
+	if s.leases != nil {
+		work.start("leases", func() error { return s.leases.Run(folding) })
+	}
 	work.start("mqtt", func() error { return s.take(taking) })
 	if s.served != nil {
 		work.start("log-listen", func() error { return esdbgrpc.New(s.log, esdbgrpc.Config{}).Serve(taking, s.served) })
@@ -159,7 +185,7 @@ func (s *Server) Run(ctx context.Context) error {
 	work.start("http", func() error { return s.http.Serve(s.listener) })
 	select {
 	case <-ctx.Done():
-	case err := <-s.log.Failed():
+	case err := <-s.failed():
 		err = fmt.Errorf("log: %w", err)
 		s.stopped.Store(&err)
 		work.fail(err)
@@ -169,6 +195,14 @@ func (s *Server) Run(ctx context.Context) error {
 	work.fail(s.ingester.Close())
 	stopFolding()
 	return errors.Join(work.wait(), s.Close())
+}
+
+// failed is told when an embedded log has stopped for good.
+func (s *Server) failed() <-chan error {
+	if l, ok := s.log.(*badgerlog.Log); ok {
+		return l.Failed()
+	}
+	return nil
 }
 
 // Close gives back what Open took. After Run it has been called already.

@@ -15,6 +15,7 @@ type listenFlags struct {
 	MQTT      string `name:"mqtt" placeholder:"ADDR" help:"Address of the embedded MQTT broker (127.0.0.1:1883), or mqtt://HOST:PORT of an external one."`
 	Data      string `name:"data" placeholder:"DIR" help:"Data directory (a folder under the user's data home). Back up its log/ and keys/; views/ can be deleted."`
 	Operator  string `name:"operator" placeholder:"NAME" help:"Who acts where a request has no X-Twinlog-Operator header. The name is stored encrypted."`
+	Log       string `name:"log" placeholder:"URL" help:"The log: badger, in the data directory, or a server's, esdb://HOST:PORT, which several servers may share (badger)."`
 	LogListen string `name:"log-listen" placeholder:"ADDR" help:"Serve the log to EventStoreDB and KurrentDB clients at ADDR (nowhere)."`
 	Insecure  bool   `name:"insecure" help:"Listen beyond this machine although requests are not authenticated yet."`
 	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"How much to log to standard error: debug, info, warn, error."`
@@ -23,7 +24,7 @@ type listenFlags struct {
 // over puts the flags that were given over a configuration.
 func (f listenFlags) over(c server.Config, std streams) (server.Config, error) {
 	for _, o := range []struct{ flag, field *string }{
-		{&f.HTTP, &c.HTTP}, {&f.MQTT, &c.MQTT}, {&f.Data, &c.Data}, {&f.Operator, &c.Operator}, {&f.LogListen, &c.LogListen},
+		{&f.HTTP, &c.HTTP}, {&f.MQTT, &c.MQTT}, {&f.Data, &c.Data}, {&f.Operator, &c.Operator}, {&f.Log, &c.Log}, {&f.LogListen, &c.LogListen},
 	} {
 		if *o.flag != "" {
 			*o.field = *o.flag

@@ -19,6 +19,8 @@ var (
 	ErrClosed = errors.New("ingest is closed")
 	// ErrAhead: a message of an ordered source before this one has not come.
 	ErrAhead = errors.New("sequence is ahead")
+	// ErrElsewhere: another server takes this source's messages.
+	ErrElsewhere = errors.New("source belongs to another server")
 	// ErrCloned: another message is in the log under this one's number.
 	ErrCloned = errors.New("source is cloned")
 )
@@ -36,6 +38,10 @@ type Config struct {
 	// Idle is how long a source may be silent before what is remembered of it
 	// is dropped, to be read from the log at its next message; 0 means 10 min.
 	Idle time.Duration
+	// Own, if not nil, is asked before a source's stream is read: whether this
+	// server, of several on one log, takes the source's messages. ErrElsewhere:
+	// no, the source is to look for another; any other error is passing.
+	Own func(ctx context.Context, source string) error
 }
 
 // Ingester turns messages into events. Submit may be called concurrently; the

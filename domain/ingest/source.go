@@ -175,7 +175,7 @@ func (s *source) settle(items []*item) int {
 
 // passing reports whether trying again may help.
 func passing(err error) bool {
-	for _, never := range []error{eventlog.ErrClosed, eventlog.ErrDamaged, eventlog.ErrBadEvent, eventlog.ErrTooLarge} {
+	for _, never := range []error{ErrElsewhere, eventlog.ErrClosed, eventlog.ErrDamaged, eventlog.ErrBadEvent, eventlog.ErrTooLarge} {
 		if errors.Is(err, never) {
 			return false
 		}
@@ -201,6 +201,11 @@ func (s *source) try(items []*item) (int, error) {
 		return 0, ErrClosed
 	}
 	if !s.loaded {
+		if own := s.g.cfg.Own; own != nil && s.key.kind == keyTelemetry {
+			if err := own(s.g.ctx, s.key.source); err != nil {
+				return 0, fmt.Errorf("source %q: %w", s.key.source, err)
+			}
+		}
 		s.at = eventlog.NoStream
 		if err := s.rules.load(ctx, s); err != nil {
 			return 0, err

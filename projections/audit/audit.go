@@ -1,5 +1,5 @@
 // Package audit remembers who did what, when and why: one row for every event
-// that is not telemetry.
+// that is neither telemetry nor a server's sign of life.
 //
 // Rows hold what the envelope holds and no more: subjects are opaque ids, and
 // reasons are codes; names and words stay sealed in the log. Rows are found by
@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/lease"
 	"github.com/twinlog/twinlog/projections"
 )
 
@@ -121,6 +122,9 @@ func (p *Projection) Fold(b eventlog.Batch, w *projections.Writes) (eventlog.Pos
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, rec := range b.Records {
+		if rec.Stream.Category() == lease.ServerCategory {
+			continue // a sign of life each second is nobody's act
+		}
 		env, err := rec.Envelope()
 		if err != nil {
 			env = eventlog.Envelope{} // its bytes are in the log; the line says what can be said

@@ -45,15 +45,18 @@ func trail(t testing.TB, n int, back bool, seed uint64) (eventlog.Log, []audit.R
 			e.Envelope.Correlation, e.Envelope.Causation = eventlog.EventID{9}, eventlog.EventID{8}
 			e.Envelope.Actor.Role, e.Envelope.Actor.OnBehalfOf, e.Envelope.Actor.AuthMethods = "operator", "boss", nil
 		}
-		if rng.IntN(10) == 0 {
+		switch rng.IntN(10) {
+		case 0:
 			stream, e.Type = "telemetry-gw.1", eventlog.TelemetryRecorded
+		case 1:
+			stream, e.Type = "server-1", "server.alive.v1"
 		}
 		app, err := log.Append(t.Context(), stream, at[stream], e)
 		if err != nil {
 			t.Fatal(err)
 		}
 		at[stream] = eventlog.At(app.Revision)
-		if e.Type == eventlog.TelemetryRecorded {
+		if e.Type == eventlog.TelemetryRecorded || stream.Category() == "server" {
 			continue
 		}
 		rows = append(rows, audit.Row{

@@ -9,6 +9,7 @@ import (
 
 	"github.com/EventStore/EventStore-Client-Go/v4/protos/streams"
 
+	"github.com/twinlog/twinlog/adapters/eventlog/esdbwire"
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
@@ -149,6 +150,14 @@ func possible(stream string) bool {
 
 func none(func(eventlog.Record, error) bool) {}
 
+// originRecord yields what is said under the name of the origin.
+func (s *Server) originRecord(yield func(eventlog.Record, error) bool) {
+	e, err := eventlog.NewJSONEvent(eventlog.EventID{15: 1}, esdbwire.Named{Origin: s.log.Origin()}, eventlog.Envelope{})
+	yield(eventlog.Record{
+		Stream: esdbwire.ServedOrigin, Position: 1, ID: e.ID, Type: e.Type, ContentType: eventlog.JSON, Data: e.Data, RawEnvelope: []byte("{}"),
+	}, err)
+}
+
 // records are those of a read. $all is read from a position inclusively
 // forwards and exclusively backwards, a stream inclusively both ways.
 func (s *Server) records(ctx context.Context, src source, dir eventlog.Direction) (iter.Seq2[eventlog.Record, error], error) {
@@ -161,6 +170,9 @@ func (s *Server) records(ctx context.Context, src source, dir eventlog.Direction
 				"filter $all by this name from a position", src.stream, src.from)
 		}
 		return s.allRecords(ctx, src, dir, f), nil
+	}
+	if src.stream == esdbwire.ServedOrigin {
+		return s.originRecord, nil
 	}
 	if !possible(src.stream) {
 		return none, nil

@@ -28,7 +28,7 @@ import (
 	"github.com/twinlog/twinlog/domain/eventlog"
 )
 
-// Config says which server and which of its streams. Origin is required.
+// Config says which server and which of its streams. Origin is required by Open.
 type Config struct {
 	// Connection is the client's connection string, "esdb://host:2113?tls=false".
 	Connection string
@@ -52,7 +52,7 @@ type Config struct {
 
 const standardPatience = 10 * time.Second
 
-// Log is an eventlog.Log on a server. Open makes one.
+// Log is an eventlog.Log on a server. Open and Connect make one.
 type Log struct {
 	cfg  Config
 	link *link

@@ -148,7 +148,7 @@ func (v *view) loadSeals(ctx context.Context) (last seal, err error) {
 func (v *view) finishSealing(ctx context.Context, last seal) error {
 	it := v.iterator([]byte{telemetryKey}, false)
 	if it.Rewind(); it.Valid() && keyNumber(it.Item().Key()[:9]) <= uint64(last.last) {
-		return v.l.cleanUp(ctx, last, &pacer{})
+		return v.l.cleanUp(ctx, last, nil, &pacer{})
 	}
 	return nil
 }

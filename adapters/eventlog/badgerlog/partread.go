@@ -34,13 +34,16 @@ type row struct {
 }
 
 // decodePart reads a part in full; want is its key.
-func decodePart(b []byte, want partKey) (*part, error) {
+func decodePart(b []byte, want partKey) (*part, error) { return decodePartInto(nil, b, want) }
+
+// decodePartInto is decodePart with memory for rows and body.
+func decodePartInto(m *partMemory, b []byte, want partKey) (*part, error) {
 	h, body, err := decodeHeader(b, want)
 	if err != nil {
 		return nil, err
 	}
 	if h.packed {
-		if body, err = unpack(body); err != nil {
+		if body, err = unpackInto(m, body); err != nil {
 			return nil, damagedPart(want, err.Error())
 		}
 	}
@@ -49,7 +52,10 @@ func decodePart(b []byte, want partKey) (*part, error) {
 	next := p.readStreams(&r)
 	p.readTypes(&r)
 	p.readEnvelopes(&r)
-	p.readRows(&r, next)
+	if p.partHeader.rows <= len(r.b)/2 {
+		p.rows = m.place(p.partHeader.rows)
+		p.readRows(&r, next)
+	}
 	if r.bad || len(r.b) > 0 || len(p.rows) != h.rows {
 		return nil, damagedPart(want, "does not hold what it says")
 	}
@@ -59,7 +65,9 @@ func decodePart(b []byte, want partKey) (*part, error) {
 // maxBody is more than a commit can hold: it bounds what a bad length can ask for.
 const maxBody = 64 << 20
 
-func unpack(packed []byte) ([]byte, error) {
+func unpack(packed []byte) ([]byte, error) { return unpackInto(nil, packed) }
+
+func unpackInto(m *partMemory, packed []byte) ([]byte, error) {
 	n, err := s2.DecodedLen(packed)
 	if err != nil {
 		return nil, fmt.Errorf("does not unpack: %w", err)
@@ -67,7 +75,7 @@ func unpack(packed []byte) ([]byte, error) {
 	if n > maxBody {
 		return nil, fmt.Errorf("says that it unpacks to %d bytes, expected at most %d", n, maxBody)
 	}
-	body, err := s2.Decode(make([]byte, n), packed)
+	body, err := s2.Decode(m.bytes(n), packed)
 	if err != nil {
 		return nil, fmt.Errorf("does not unpack: %w", err)
 	}
@@ -143,11 +151,6 @@ func (p *part) readEnvelopes(r *reader) {
 }
 
 func (p *part) readRows(r *reader, next []eventlog.Revision) {
-	if p.partHeader.rows > len(r.b)/2 {
-		r.fail()
-		return
-	}
-	p.rows = make([]row, 0, p.partHeader.rows)
 	pos := p.key.first()
 	var at row
 	for len(r.b) > 0 {
@@ -177,6 +180,10 @@ func (p *part) readRows(r *reader, next []eventlog.Revision) {
 		}
 		at.rev, at.pos, at.data = next[at.stream], pos, r.bytes(r.uvarint())
 		if r.bad || pos > p.key.last || int(at.envelope) >= len(p.envelopes) || int(at.kind) >= len(p.types) {
+			r.fail()
+			return
+		}
+		if len(p.rows) == cap(p.rows) {
 			r.fail()
 			return
 		}

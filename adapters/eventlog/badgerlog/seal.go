@@ -80,11 +80,12 @@ func (l *Log) sealAll() {
 }
 
 // pacer gives the time that it took back to others: sealing works half of the
-// time.
+// time, and more when windows wait, so that they do not become ever more.
 type pacer struct {
-	stop  <-chan struct{}
-	on    bool
-	since time.Time
+	stop    <-chan struct{}
+	on      bool
+	waiting int // windows besides the one that is being sealed
+	since   time.Time
 }
 
 func (p *pacer) rest() {
@@ -93,7 +94,7 @@ func (p *pacer) rest() {
 	}
 	if worked := time.Since(p.since); !p.since.IsZero() && worked < time.Second {
 		select {
-		case <-time.After(worked):
+		case <-time.After(worked / time.Duration(1+p.waiting)):
 		case <-p.stop:
 		}
 	}
@@ -105,18 +106,30 @@ func (p *pacer) rest() {
 func (l *Log) nextWindow() (end eventlog.Position, wait, ok bool) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	sealed := eventlog.Position(l.sealed.Load())
-	i, _ := slices.BinarySearchFunc(l.marks, sealed, func(m eventlog.Mark, p eventlog.Position) int {
-		if m.Position <= p {
-			return -1
-		}
-		return 1
-	})
+	i := l.markAfter(eventlog.Position(l.sealed.Load()))
 	if i == len(l.marks) || l.marks[i].Position >= l.end.head {
 		return 0, false, false
 	}
 	end = l.marks[i].Position
 	return end, len(l.closing) > 0 && l.closing[0].last <= end, true
+}
+
+// windowsAfter counts the closed windows after position p.
+func (l *Log) windowsAfter(p eventlog.Position) int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.marks) - l.markAfter(p)
+}
+
+// markAfter returns the place of the first mark after p. l.mu is held.
+func (l *Log) markAfter(p eventlog.Position) int {
+	i, _ := slices.BinarySearchFunc(l.marks, p, func(m eventlog.Mark, p eventlog.Position) int {
+		if m.Position <= p {
+			return -1
+		}
+		return 1
+	})
+	return i
 }
 
 // sealNext seals one window, or as much of it as sealBytes allows; done when
@@ -147,6 +160,7 @@ func (l *Log) sealNext(ctx context.Context, pace *pacer) (done bool, err error) 
 	if left := l.guard.left.Load() + int64(l.cfg.Reserve); left < 3*memTableBytes {
 		return true, nil // the disk is nearly full: when the next window closes
 	}
+	pace.waiting = l.windowsAfter(end)
 	w, err := l.gatherWindow(ctx, end, pace)
 	if err != nil {
 		return false, err
@@ -168,11 +182,13 @@ type toBeSealed struct {
 	before eventlog.Position // the last telemetry block before
 	parts  []*part
 	starts []int // first row of each part
-	flat   []*row
+	flat   []row
 	rows   int
 	odd    map[int32]bool // rows that go verbatim
-	groups []*sealGroup
 	maker  *partMaker
+
+	verbatim int         // rows that were written so
+	unit     *sealedUnit // as it was read back
 }
 
 // gatherWindow reads the blocks to be sealed.
@@ -189,6 +205,8 @@ func (l *Log) gatherWindow(ctx context.Context, end eventlog.Position, pace *pac
 		w.before = s.telemetry
 	}
 	w.into.telemetry = w.before
+	memory := &l.maker.blocks
+	memory.reset()
 	it := v.iterator([]byte{telemetryKey}, false)
 	size := 0
 	for it.Seek(positionKey(telemetryKey, first)); it.Valid(); it.Next() {
@@ -199,11 +217,11 @@ func (l *Log) gatherWindow(ctx context.Context, end eventlog.Position, pace *pac
 		if key.last > end {
 			break
 		}
-		b, err := value(it.Item())
+		b, err := valueInto(memory.bytes(int(it.Item().ValueSize())), it.Item())
 		if err != nil {
 			return nil, err
 		}
-		p, err := decodePart(b, key)
+		p, err := decodePartInto(memory, b, key)
 		if err != nil {
 			return nil, err
 		}
@@ -214,7 +232,6 @@ func (l *Log) gatherWindow(ctx context.Context, end eventlog.Position, pace *pac
 		w.parts, w.starts = append(w.parts, p), append(w.starts, w.rows)
 		w.rows += len(p.rows)
 		for i := range p.rows {
-			w.flat = append(w.flat, &p.rows[i])
 			size += len(p.rows[i].data) + 64
 		}
 		if len(w.parts)%64 == 0 {
@@ -228,7 +245,7 @@ func (l *Log) gatherWindow(ctx context.Context, end eventlog.Position, pace *pac
 			break
 		}
 	}
-	w.into.rows = w.rows
+	w.into.rows, w.flat = w.rows, memory.rows
 	hash, _, err := v.commitHash(w.into.last)
 	w.into.hash = hash
 	return w, err
@@ -267,13 +284,9 @@ func (w *toBeSealed) seal(ctx context.Context, pace *pacer) error {
 	}
 	w.l.sealed.Store(uint64(w.into.last))
 	w.l.counters.sealed.Add(uint64(w.rows))
-	for _, g := range w.groups {
-		if g.verbatim {
-			w.l.counters.verbatim.Add(uint64(len(g.rows)))
-		}
-	}
+	w.l.counters.verbatim.Add(uint64(w.verbatim))
 	w.l.cfg.Moment(momentSwitched)
-	return w.l.cleanUp(ctx, w.into, pace)
+	return w.l.cleanUp(ctx, w.into, w.unit, pace)
 }
 
 // update makes a durable transaction; an error ends the log as that of a commit does.

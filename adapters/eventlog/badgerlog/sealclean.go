@@ -11,14 +11,18 @@ import (
 )
 
 // cleanUp shortens the index of a sealed window and deletes its blocks, the
-// last one last: as long as one is there, Open does it all again.
-func (l *Log) cleanUp(ctx context.Context, s seal, pace *pacer) error {
+// last one last: as long as one is there, Open does it all again. u is the
+// window if it has been read already.
+func (l *Log) cleanUp(ctx context.Context, s seal, u *sealedUnit, pace *pacer) error {
 	v := l.ownView()
 	defer v.close()
 	v.quiet = true
 	out := sealWriter{l: l}
 	if s.rows > 0 {
-		u, err := v.unit(s)
+		var err error
+		if u == nil {
+			u, err = v.unit(s)
+		}
 		if err != nil {
 			return err
 		}

@@ -139,16 +139,23 @@ func spoilKey(t *testing.T, db *badger.DB, key []byte, bit int) (restore func())
 func FuzzSealedPart(f *testing.F) {
 	r := telemetry.Row{Device: "P-1", MsgID: "x", SourceTime: time.UnixMilli(1).UTC(), Samples: []telemetry.Sample{{Signal: "t"}, {Signal: "u"}}}
 	data := r.AppendBinary(nil)
-	var v rowView
-	v.cut(data)
-	g := &sealGroup{texts: v.texts, flags: v.flags, n: v.n, names: v.names, rows: []int32{0, 0}}
+	rows := []row{{pos: 1, data: data}, {pos: 2, rev: 1, data: data}}
+	block := &part{partHeader: partHeader{key: partKey{last: 2, count: 2}}, streams: []eventlog.StreamID{"telemetry-a.0"}, rows: rows}
+	block.types, block.stencils = [][2]string{{"a", "b"}}, []eventlog.Stencil{{Text: []byte("{}"), Clk: 1, Rec: 1}}
 	var m partMaker
-	columns, err := m.columns(nil, []*sealGroup{g}, func(int32) []byte { return data }, func(int32) int64 { return 0 })
-	if err != nil {
-		f.Fatal(err)
+	for _, odd := range []bool{false, true} {
+		w := &toBeSealed{
+			into: seal{first: 1, last: 2}, parts: []*part{block}, starts: []int{0}, flat: rows, maker: &m, odd: map[int32]bool{0: odd, 1: odd},
+		}
+		w.arrange()
+		for _, p := range m.arranger.plan() {
+			if p.kind.verbatim {
+				f.Add(uint8(partVerbatim), m.verbatim(nil, p, rows))
+			} else {
+				f.Add(uint8(partColumns), m.columns(nil, p))
+			}
+		}
 	}
-	f.Add(uint8(0), m.verbatim(nil, []*sealGroup{g}, func(int32) []byte { return data }))
-	f.Add(uint8(1), columns)
 	o := sealedOrder{
 		first: 1, last: 2, lastBlock: 2, streams: []eventlog.StreamID{"telemetry-a.0"}, firstRev: []eventlog.Revision{0},
 		groupStream: []int64{0}, groupPart: []int64{1}, group: []int32{0, 0}, offset: []uint32{0, 1}, rev: []uint32{0, 1},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 
@@ -35,19 +36,7 @@ type codec struct {
 	bools   columnar.Bools
 	tmp     []int64
 	bits    []uint64
-}
-
-// sealGroup is a group while a window is sealed.
-type sealGroup struct {
-	stream   int
-	verbatim bool
-	texts    []byte
-	flags    uint16
-	n        int
-	names    []byte
-	rows     []int32 // of the window
-	part     int
-	bytes    int // of verbatim rows
+	memory  *numberMemory // of what is decoded
 }
 
 // appendSealedHead starts a sealed part, sealEnd ends it.
@@ -125,7 +114,7 @@ func (c *codec) readInts(r *reader, n int) []int64 {
 	if n == 0 || r.bad {
 		return nil
 	}
-	v := make([]int64, n)
+	v := c.memory.numbers(n)
 	rest, err := c.ints.Decode(r.b, v)
 	if err != nil {
 		r.fail()
@@ -153,34 +142,36 @@ func (c *codec) readZeroed(r *reader, n int) []int64 {
 // partMaker makes the parts of a window. It is used again and again.
 type partMaker struct {
 	codec
-	fixed  [fixedColumns][]int64
-	stamps []int64 // ULID milliseconds
-	cols   []valueColumn
-	dict   map[string]int64
-	dictB  []byte
-	key    []byte
-	firsts []int64
-	steps  []int64
-	counts []int64
-	texts  [][]byte
+	blocks   partMemory   // of the window
+	back     numberMemory // of the window read back
+	arranger arranger
+	firsts   []int64
+	steps    []int64
+	counts   []int64
+	texts    [][]byte
+	quality  []int64 // of each row: its number in the part
+	numbers  []int64 // of the kind's qualities, in the part
+	num      []int64
+	tag      []uint8
+	text     []string
 
 	scratch []byte // for the comparison
 }
 
 // verbatim makes a part of rows as they are.
-func (m *partMaker) verbatim(dst []byte, groups []*sealGroup, data func(int32) []byte) []byte {
+func (m *partMaker) verbatim(dst []byte, p *partPlan, flat []row) []byte {
 	m.counts = m.counts[:0]
 	var lens []int64
 	var all []byte
-	for _, g := range groups {
-		m.counts = append(m.counts, int64(len(g.rows)))
-		for _, i := range g.rows {
-			d := data(i)
-			lens = append(lens, int64(len(d)))
-			all = append(all, d...)
-		}
+	for _, g := range p.groups {
+		m.counts = append(m.counts, int64(g.rows))
 	}
-	dst = binary.AppendUvarint(dst, uint64(len(groups)))
+	for _, i := range p.sorted() {
+		d := flat[p.kind.window[i]].data
+		lens = append(lens, int64(len(d)))
+		all = append(all, d...)
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(p.groups)))
 	dst = m.ints.Append(dst, m.counts)
 	dst = m.ints.Append(dst, lens)
 	if packed := s2.EncodeSnappy(nil, all); len(packed) < len(all) {
@@ -189,45 +180,72 @@ func (m *partMaker) verbatim(dst []byte, groups []*sealGroup, data func(int32) [
 	return append(append(dst, 0), all...)
 }
 
-// errOddRow: the row at this place of the window is none of the group's kind
-// and has to be sealed verbatim.
-type errOddRow int32
-
-func (e errOddRow) Error() string { return fmt.Sprintf("row %d cannot be taken apart", int32(e)) }
-
-// columns makes a part of groups with the same flags and signals. rev gives a
-// row's revision.
-func (m *partMaker) columns(dst []byte, groups []*sealGroup, data func(int32) []byte, rev func(int32) int64) ([]byte, error) {
-	g := groups[0]
-	if err := m.collect(groups, data, rev); err != nil {
-		return nil, err
+// columns makes a part of columns.
+func (m *partMaker) columns(dst []byte, p *partPlan) []byte {
+	k, rows := p.kind, p.sorted()
+	m.counts, m.texts = m.counts[:0], m.texts[:0]
+	for _, g := range p.groups {
+		m.counts, m.texts = append(m.counts, int64(g.rows)), append(m.texts, g.texts)
 	}
-	dst = binary.AppendUvarint(dst, uint64(g.flags))
-	dst = binary.AppendUvarint(dst, uint64(g.n))
-	dst = append(binary.AppendUvarint(dst, uint64(len(g.names))), g.names...)
-	dst = binary.AppendUvarint(dst, uint64(len(groups)))
+	dst = binary.AppendUvarint(dst, uint64(k.flags))
+	dst = binary.AppendUvarint(dst, uint64(k.n))
+	dst = append(dst, k.tail...)
+	dst = binary.AppendUvarint(dst, uint64(len(p.groups)))
 	dst = m.ints.Append(dst, m.counts)
 	dst = appendFront(dst, m.texts)
-	dst = binary.AppendUvarint(dst, uint64(len(m.dict)))
-	dst = append(dst, m.dictB...)
-	for c := range fixedColumns {
-		if !hasFixed(g.flags, c) {
+	dst = m.appendQualities(dst, k, rows)
+	for _, c := range k.used {
+		if c == colQuality {
+			dst = m.ints.Append(dst, m.quality)
 			continue
 		}
+		m.num = pick(m.num, k.fixed[c], rows)
 		if c == colSource {
-			m.line()
+			m.line(m.num)
 			dst = m.ints.Append(dst, m.firsts)
 			dst = m.ints.Append(dst, m.steps)
-			dst = m.appendZeroed(dst, m.fixed[c])
+			dst = m.appendZeroed(dst, m.num)
 			continue
 		}
-		dst = m.ints.Append(dst, m.fixed[c])
+		dst = m.ints.Append(dst, m.num)
 	}
-	dst = m.appendMsgIDs(dst, groups, data)
-	for i := range m.cols[:g.n] {
-		dst = m.appendColumn(dst, &m.cols[i])
+	dst = m.appendMsgIDs(dst, k, rows)
+	for i := range k.cols[:k.n] {
+		dst = m.appendColumn(dst, &k.cols[i], rows)
 	}
-	return dst, nil
+	return dst
+}
+
+// pick puts the numbers of rows into dst, in the order of rows.
+func pick[T any](dst, from []T, rows []int32) []T {
+	dst = slices.Grow(dst[:0], len(rows))[:len(rows)]
+	for j, i := range rows {
+		dst[j] = from[i]
+	}
+	return dst
+}
+
+// appendQualities writes the qualities of a part in the order of their first
+// rows, and leaves the rows' numbers in m.quality.
+func (m *partMaker) appendQualities(dst []byte, k *sealKind, rows []int32) []byte {
+	m.numbers = slices.Grow(m.numbers[:0], len(k.qualities))[:len(k.qualities)]
+	clear(m.numbers) // 0: not in this part, else its number and 1
+	m.quality = pick(m.quality, k.fixed[colQuality], rows)
+	var seen []int64
+	for j, q := range m.quality {
+		if m.numbers[q] == 0 {
+			seen = append(seen, q)
+			m.numbers[q] = int64(len(seen))
+		}
+		m.quality[j] = m.numbers[q] - 1
+	}
+	dst = binary.AppendUvarint(dst, uint64(len(seen)))
+	for _, q := range seen {
+		for _, b := range [][]byte{k.qualities[q].codes, k.qualities[q].runs} {
+			dst = append(binary.AppendUvarint(dst, uint64(len(b))), b...)
+		}
+	}
+	return dst
 }
 
 func hasFixed(flags uint16, c int) bool {
@@ -252,89 +270,16 @@ func hasFixed(flags uint16, c int) bool {
 	return true
 }
 
-// collect reads the rows into columns.
-func (m *partMaker) collect(groups []*sealGroup, data func(int32) []byte, rev func(int32) int64) error {
-	for c := range m.fixed {
-		m.fixed[c] = m.fixed[c][:0]
-	}
-	n := groups[0].n
-	for len(m.cols) < n {
-		m.cols = append(m.cols, valueColumn{})
-	}
-	for i := range m.cols[:n] {
-		m.cols[i].reset()
-	}
-	m.stamps, m.counts, m.texts, m.dictB = m.stamps[:0], m.counts[:0], m.texts[:0], m.dictB[:0]
-	if m.dict == nil {
-		m.dict = map[string]int64{}
-	}
-	clear(m.dict)
-	used := make([]int, 0, fixedColumns)
-	for c := range fixedColumns {
-		if hasFixed(groups[0].flags, c) {
-			used = append(used, c)
-		}
-	}
-	var v rowView
-	for _, g := range groups {
-		m.counts = append(m.counts, int64(len(g.rows)))
-		m.texts = append(m.texts, g.texts)
-		for _, i := range g.rows {
-			v.cut(data(i)) // it did when the row was put into its group
-			v.fixed[colSeq] -= rev(i)
-			v.fixed[colQuality] = m.qualityOf(&v)
-			for _, c := range used {
-				m.fixed[c] = append(m.fixed[c], v.fixed[c])
-			}
-			if v.flags>>shiftMsgID&3 == msgULID {
-				m.stamps = append(m.stamps, int64(binary.BigEndian.Uint64(v.msg)>>16)-stampBase(&v))
-			}
-			r := reader{b: v.values}
-			for k := range m.cols[:n] {
-				if !m.cols[k].add(&r) {
-					return errOddRow(i)
-				}
-			}
-			if len(r.b) > 0 {
-				return errOddRow(i)
-			}
-		}
-	}
-	return nil
-}
-
-// stampBase is what the time in a ULID is told from: the source's.
-func stampBase(v *rowView) int64 {
-	if v.flags&flagFine != 0 {
-		return 0
-	}
-	return v.fixed[colSource]
-}
-
-func (m *partMaker) qualityOf(v *rowView) int64 {
-	m.key = binary.AppendUvarint(m.key[:0], uint64(len(v.codes)))
-	m.key = append(m.key, v.codes...)
-	m.key = binary.AppendUvarint(m.key, uint64(len(v.runs)))
-	m.key = append(m.key, v.runs...)
-	i, ok := m.dict[string(m.key)]
-	if !ok {
-		i = int64(len(m.dict))
-		m.dict[string(m.key)] = i
-		m.dictB = append(m.dictB, m.key...)
-	}
-	return i
-}
-
 // lineBits is the binary fraction of a line's slope.
 const lineBits = 12
 
-// line replaces each group's source times by their distance from the line
+// line replaces each group's times by their distance from the line
 // through the first and the last.
-func (m *partMaker) line() {
+func (m *partMaker) line(times []int64) {
 	m.firsts, m.steps = m.firsts[:0], m.steps[:0]
 	at := 0
 	for _, n := range m.counts {
-		t := m.fixed[colSource][at : at+int(n)]
+		t := times[at : at+int(n)]
 		first, step := t[0], int64(0)
 		if n > 1 {
 			step = (t[n-1] - first) << lineBits / (n - 1)
@@ -347,55 +292,62 @@ func (m *partMaker) line() {
 	}
 }
 
-func (m *partMaker) appendMsgIDs(dst []byte, groups []*sealGroup, data func(int32) []byte) []byte {
-	form := groups[0].flags >> shiftMsgID & 3
-	if form != msgText && form != msgULID {
-		return dst
-	}
-	var v rowView
-	var lens []int64
-	var all []byte
-	for _, g := range groups {
-		for _, i := range g.rows {
-			v.cut(data(i))
-			if form == msgULID {
-				all = append(all, v.msg[6:]...)
-			} else {
-				lens, all = append(lens, int64(len(v.msg))), append(all, v.msg...)
-			}
+func (m *partMaker) appendMsgIDs(dst []byte, k *sealKind, rows []int32) []byte {
+	switch k.flags >> shiftMsgID & 3 {
+	case msgULID:
+		m.num = pick(m.num, k.stamps, rows)
+		dst = m.ints.Append(dst, m.num)
+		for _, i := range rows {
+			dst = append(dst, k.msgs[int(i)*ulidRandom:][:ulidRandom]...)
 		}
+	case msgText:
+		m.num = m.num[:0]
+		var all []byte
+		for _, i := range rows {
+			start := 0
+			if i > 0 {
+				start = k.ends[i-1]
+			}
+			id := k.msgs[start:k.ends[i]]
+			m.num, all = append(m.num, int64(len(id))), append(all, id...)
+		}
+		dst = m.ints.Append(dst, m.num)
+		if packed := s2.EncodeSnappy(nil, all); len(packed) < len(all) {
+			dst = binary.AppendUvarint(append(dst, 1), uint64(len(packed)))
+			return append(dst, packed...)
+		}
+		dst = append(append(dst, 0), all...)
 	}
-	if form == msgULID {
-		return append(m.ints.Append(dst, m.stamps), all...)
-	}
-	dst = m.ints.Append(dst, lens)
-	if packed := s2.EncodeSnappy(nil, all); len(packed) < len(all) {
-		dst = binary.AppendUvarint(append(dst, 1), uint64(len(packed)))
-		return append(dst, packed...)
-	}
-	return append(append(dst, 0), all...)
+	return dst
 }
 
-func (m *partMaker) appendColumn(dst []byte, c *valueColumn) []byte {
-	if !c.mixed {
-		class := classOf(c.tag[0])
-		return m.appendClass(append(dst, class), class, c.num, c.tag, c.text)
+func (m *partMaker) appendColumn(dst []byte, c *valueColumn, rows []int32) []byte {
+	m.num, m.tag = pick(m.num, c.num, rows), pick(m.tag, c.tag, rows)
+	class, mixed := classOf(m.tag[0]), false
+	for _, t := range m.tag {
+		mixed = mixed || classOf(t) != class
 	}
-	dst = append(dst, classMixed)
-	col := make([]int64, len(c.tag))
-	for i, t := range c.tag {
-		col[i] = int64(classOf(t))
+	if !mixed {
+		m.text = m.text[:0]
+		if class == classString {
+			m.text = pick(m.text, c.text, rows)
+		}
+		return m.appendClass(append(dst, class), class, m.num, m.tag, m.text)
 	}
-	dst = m.appendZeroed(dst, col)
+	col := make([]int64, len(rows))
+	for j, t := range m.tag {
+		col[j] = int64(classOf(t))
+	}
+	dst = m.appendZeroed(append(dst, classMixed), col)
 	for class := uint8(classBool); class < classes; class++ {
 		var num []int64
 		var tag []uint8
 		var text []string
-		for i, k := range col {
+		for j, k := range col {
 			if uint8(k) == class {
-				num, tag = append(num, c.num[i]), append(tag, c.tag[i])
+				num, tag = append(num, m.num[j]), append(tag, m.tag[j])
 				if class == classString {
-					text = append(text, c.text[i])
+					text = append(text, c.text[rows[j]])
 				}
 			}
 		}

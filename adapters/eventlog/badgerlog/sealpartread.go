@@ -2,6 +2,7 @@ package badgerlog
 
 import (
 	"encoding/binary"
+	"slices"
 
 	"github.com/klauspost/compress/s2"
 )
@@ -12,12 +13,11 @@ type sealedPart struct {
 
 	flags  uint16
 	head   []byte // flags as they stand in a row
-	tail   []byte // length of the names and the names
 	n      int
 	starts []int // first row of each group, and the end
 	texts  []string
 	codes  [][]byte // quality dictionary
-	runs   [][]byte
+	middle [][]byte // and what stands between times and values: samples, runs and names
 	fixed  [fixedColumns][]int64
 	stamps []int64
 	msgs   []byte
@@ -86,7 +86,6 @@ func (c *codec) decodeColumns(body []byte) (*sealedPart, bool) {
 	}
 	p.flags, p.n = uint16(flags), int(n)
 	p.head = binary.LittleEndian.AppendUint16(nil, p.flags)
-	p.tail = append(binary.AppendUvarint(nil, uint64(len(names))), names...)
 	var rows int
 	if p.starts, rows = c.readGroups(&r); r.bad {
 		return nil, false
@@ -95,7 +94,7 @@ func (c *codec) decodeColumns(body []byte) (*sealedPart, bool) {
 		return nil, false
 	}
 	p.texts = readFront(&r, len(p.starts)-1)
-	if !p.readDict(&r) {
+	if !p.readDict(&r, names) {
 		return nil, false
 	}
 	for k := range fixedColumns {
@@ -128,14 +127,19 @@ func (c *codec) decodeColumns(body []byte) (*sealedPart, bool) {
 	return p, true
 }
 
-func (p *sealedPart) readDict(r *reader) bool {
+func (p *sealedPart) readDict(r *reader, names []byte) bool {
 	n := r.uvarint()
 	if n > uint64(len(r.b)) {
 		return false
 	}
 	for range n {
 		p.codes = append(p.codes, r.bytes(r.uvarint()))
-		p.runs = append(p.runs, r.bytes(r.uvarint()))
+		middle := binary.AppendUvarint(nil, uint64(p.n))
+		if runs := r.bytes(r.uvarint()); p.n > 0 {
+			middle = binary.AppendUvarint(append(middle, runs...), uint64(len(names)))
+			middle = append(middle, names...)
+		}
+		p.middle = append(p.middle, middle)
 	}
 	return !r.bad
 }
@@ -159,7 +163,7 @@ func (c *codec) readMsgIDs(r *reader, p *sealedPart, rows int) {
 	switch p.flags >> shiftMsgID & 3 {
 	case msgULID:
 		p.stamps = c.readInts(r, rows)
-		p.msgs = r.bytes(uint64(rows) * (ulidBytes - 6))
+		p.msgs = r.bytes(uint64(rows) * ulidRandom)
 	case msgText:
 		total := 0
 		p.ends = make([]int, 0, rows)
@@ -240,14 +244,15 @@ func (c *codec) readClass(r *reader, class uint8, n int) (num []int64, tags []ui
 	case classNull:
 		return make([]int64, n), nil, tagNull, nil
 	case classBool, classFloat:
-		b := make([]uint64, n)
+		c.bits = slices.Grow(c.bits[:0], n)[:n]
+		b := c.bits
 		if tag = tagFloat64; class == classBool {
 			tag = tagFalse
 			rest, err = c.bools.Decode(r.b, b)
 		} else {
 			rest, err = c.floats.Decode(r.b, b)
 		}
-		num = make([]int64, n)
+		num = c.memory.numbers(n)
 		for i, x := range b {
 			num[i] = int64(x)
 		}
@@ -299,16 +304,68 @@ func (p *sealedPart) appendRow(dst []byte, g, i int, rev int64) []byte {
 	dst = p.appendMsgID(dst, i)
 	dst = append(dst, p.texts[g]...)
 	dst = p.appendTimes(dst, i)
-	dst = binary.AppendUvarint(dst, uint64(p.n))
-	if p.n == 0 {
-		return dst
-	}
-	dst = append(dst, p.runs[q]...)
-	dst = append(dst, p.tail...)
+	return p.appendValues(append(dst, p.middle[q]...), i)
+}
+
+// valueBytes is the most that a value takes that is no string.
+const valueBytes = 1 + binary.MaxVarintLen64
+
+// appendValues writes row i's values as they stood in it. Decimals have the
+// smallest exponent that gives them.
+func (p *sealedPart) appendValues(dst []byte, i int) []byte {
+	dst = slices.Grow(dst, valueBytes*len(p.cols))
+	at, b := len(dst), dst[:cap(dst)]
 	for k := range p.cols {
-		dst = p.cols[k].appendTo(dst, i)
+		c := &p.cols[k]
+		tag, num := c.one, c.num[i]
+		if c.tag != nil {
+			tag = c.tag[i]
+		}
+		switch {
+		case tag >= tagDecimal:
+			for ; tag > tagDecimal; tag-- {
+				q := num / 10
+				if q*10 != num {
+					break
+				}
+				num = q
+			}
+			b[at] = tag
+			at += 1 + putVarint(b[at+1:], num)
+		case tag == tagInt64:
+			b[at] = tag
+			at += 1 + putVarint(b[at+1:], num)
+		case tag == tagFalse || tag == tagTrue:
+			b[at] = tagFalse + byte(num&1)
+			at++
+		case tag == tagFloat64:
+			b[at] = tag
+			binary.LittleEndian.PutUint64(b[at+1:], uint64(num))
+			at += 9
+		case tag == tagString:
+			dst = binary.AppendUvarint(append(b[:at], tag), uint64(len(c.text[i])))
+			dst = slices.Grow(append(dst, c.text[i]...), valueBytes*(len(p.cols)-k))
+			at, b = len(dst), dst[:cap(dst)]
+		default:
+			b[at] = tagNull
+			at++
+		}
 	}
-	return dst
+	return b[:at]
+}
+
+// putVarint is binary.PutVarint, made for one and two bytes.
+func putVarint(b []byte, v int64) int {
+	u := uint64(v<<1) ^ uint64(v>>63)
+	switch {
+	case u < 1<<7:
+		b[0] = byte(u)
+		return 1
+	case u < 1<<14:
+		b[0], b[1] = byte(u)|0x80, byte(u>>7)
+		return 2
+	}
+	return binary.PutUvarint(b, u)
 }
 
 func (p *sealedPart) appendMsgID(dst []byte, i int) []byte {
@@ -321,7 +378,7 @@ func (p *sealedPart) appendMsgID(dst []byte, i int) []byte {
 		var b [8]byte
 		binary.BigEndian.PutUint64(b[:], uint64(stamp)<<16)
 		dst = append(dst, b[:6]...)
-		return append(dst, p.msgs[i*(ulidBytes-6):(i+1)*(ulidBytes-6)]...)
+		return append(dst, p.msgs[i*ulidRandom:][:ulidRandom]...)
 	case msgText:
 		start := 0
 		if i > 0 {
@@ -334,19 +391,20 @@ func (p *sealedPart) appendMsgID(dst []byte, i int) []byte {
 }
 
 func (p *sealedPart) appendTimes(dst []byte, i int) []byte {
-	for _, k := range [...]int{colSource, colSourceNano, colServer, colServerNano, colLatency} {
-		if p.fixed[k] == nil {
-			continue
+	for k := colSource; k <= colServerNano; k += 2 {
+		if p.fixed[k] != nil {
+			dst = appendVarint(dst, p.fixed[k][i])
 		}
-		x := p.fixed[k][i]
-		switch {
-		case k == colSourceNano || k == colServerNano:
-			dst = binary.AppendUvarint(dst, uint64(x))
-		case k == colLatency && relative(p.flags):
-			dst = appendVarint(dst, x+p.fixed[colServer][i])
-		default:
-			dst = appendVarint(dst, x)
+		if p.fixed[k+1] != nil {
+			dst = binary.AppendUvarint(dst, uint64(p.fixed[k+1][i]))
 		}
+	}
+	if latency := p.fixed[colLatency]; latency != nil {
+		x := latency[i]
+		if relative(p.flags) {
+			x += p.fixed[colServer][i]
+		}
+		dst = appendVarint(dst, x)
 	}
 	return dst
 }

@@ -1,6 +1,7 @@
 package badgerlog
 
 import (
+	"bytes"
 	"encoding/binary"
 	"math"
 )
@@ -23,6 +24,7 @@ const (
 	msgText, msgULID = 1, 2
 	basisArrival     = 2
 	ulidBytes        = 16
+	ulidRandom       = ulidBytes - 6
 )
 
 // Tags of values.
@@ -66,6 +68,7 @@ type rowView struct {
 	names   []byte // without their length
 	values  []byte
 	numRuns int
+	quality int32 // its kind's number of codes and runs
 }
 
 func (r *reader) varint() int64 {
@@ -117,6 +120,51 @@ func (v *rowView) cut(data []byte) bool {
 	v.texts = from[:len(from)-len(r.b)]
 	v.times(&r, basis)
 	return v.samples(&r)
+}
+
+// cutLike is cut for a row that may be like the last one of a group: of the
+// same flags, texts, signals and quality. It compares where cut has to read.
+func (v *rowView) cutLike(data []byte, k *sealKind, g *sealGroup) bool {
+	if len(data) < 2 || binary.LittleEndian.Uint16(data) != k.flags {
+		return false
+	}
+	r := reader{b: data[2:]}
+	basis := k.flags >> shiftBasis & 3
+	if basis == basisArrival {
+		v.fixed[colArrival], v.fixed[colArrivalNano] = r.varint(), int64(r.uvarint())
+	}
+	q := &k.qualities[g.quality]
+	if !r.skip(q.codes) {
+		return false
+	}
+	if k.flags&flagSeq != 0 {
+		v.fixed[colSeq] = int64(r.uvarint())
+	}
+	switch k.flags >> shiftMsgID & 3 {
+	case msgText:
+		v.msg = r.bytes(r.uvarint())
+	case msgULID:
+		v.msg = r.bytes(ulidBytes)
+	}
+	if !r.skip(g.texts) {
+		return false
+	}
+	v.flags, v.quality = k.flags, g.quality
+	v.times(&r, basis)
+	if int(r.uvarint()) != k.n || k.n > 0 && (!r.skip(q.runs) || !r.skip(k.tail)) {
+		return false
+	}
+	v.values = r.b
+	return !r.bad
+}
+
+// skip passes over these very bytes.
+func (r *reader) skip(b []byte) bool {
+	if !bytes.HasPrefix(r.b, b) {
+		return false
+	}
+	r.b = r.b[len(b):]
+	return true
 }
 
 func (v *rowView) times(r *reader, basis uint16) {
@@ -182,89 +230,19 @@ const (
 
 // classOf gives the class of each tag.
 func classOf(tag uint8) uint8 {
-	switch {
-	case tag >= tagDecimal:
+	if tag >= tagDecimal {
 		return classDecimal
-	case tag == tagNull:
-		return classNull
-	default:
-		return [...]uint8{classNull, classBool, classBool, classInt, classString, classFloat}[tag]
 	}
+	return [tagDecimal]uint8{classNull, classBool, classBool, classInt, classString, classFloat}[tag]
 }
 
 // valueColumn is one signal's values in all rows of a part.
 type valueColumn struct {
-	tag   []uint8  // one a row; nil: all are as the fields below say
-	num   []int64  // bool, int64, float bits, decimal: m
-	text  []string // of strings; nil if there are none
-	mixed bool     // of several classes
+	tag  []uint8  // one a row; nil: all are as the fields below say
+	num  []int64  // bool, int64, float bits, decimal: m
+	text []string // of strings; nil if there are none
 
 	one uint8 // without tags: any tag of the class
-}
-
-func (c *valueColumn) reset() {
-	c.tag, c.num, c.text, c.mixed = c.tag[:0], c.num[:0], nil, false
-}
-
-// add takes the next value; false if it is none.
-func (c *valueColumn) add(r *reader) bool {
-	tag, num := r.byte(), int64(0)
-	switch {
-	case tag >= tagDecimal && tag <= maxTag || tag == tagInt64:
-		num = r.varint()
-	case tag == tagFalse || tag == tagTrue:
-		num = int64(tag - tagFalse)
-	case tag == tagFloat64:
-		if b := r.bytes(8); b != nil {
-			num = int64(binary.LittleEndian.Uint64(b))
-		}
-	case tag == tagString:
-		text := r.bytes(r.uvarint())
-		for len(c.text) < len(c.tag) {
-			c.text = append(c.text, "")
-		}
-		c.text = append(c.text, string(text))
-	case tag != tagNull:
-		return false
-	}
-	if n := len(c.tag); n > 0 && tag != c.tag[n-1] && classOf(tag) != classOf(c.tag[n-1]) {
-		c.mixed = true
-	}
-	c.tag, c.num = append(c.tag, tag), append(c.num, num)
-	return !r.bad
-}
-
-// appendTo writes value i as it stood in the row. Decimals have the smallest
-// exponent that gives them.
-func (c *valueColumn) appendTo(dst []byte, i int) []byte {
-	tag, num := c.one, c.num[i]
-	if c.tag != nil {
-		tag = c.tag[i]
-	}
-	if tag >= tagDecimal {
-		for tag > tagDecimal {
-			q := num / 10
-			if q*10 != num {
-				break
-			}
-			num = q
-			tag--
-		}
-		return appendVarint(append(dst, tag), num)
-	}
-	switch classOf(tag) {
-	case classBool:
-		return append(dst, tagFalse+byte(num&1))
-	case classInt:
-		return appendVarint(append(dst, tagInt64), num)
-	case classFloat:
-		return binary.LittleEndian.AppendUint64(append(dst, tagFloat64), uint64(num))
-	case classString:
-		dst = binary.AppendUvarint(append(dst, tagString), uint64(len(c.text[i])))
-		return append(dst, c.text[i]...)
-	default:
-		return append(dst, tagNull)
-	}
 }
 
 // appendVarint is binary.AppendVarint, made for one and two bytes.

@@ -167,6 +167,7 @@ func (v *view) loadUnit(s seal) (*sealedUnit, error) {
 		return nil, err
 	}
 	u := &sealedUnit{seal: s, parts: make([]*sealedPart, s.parts+1)}
+	u.codec.memory = v.numbers
 	var ok bool
 	if u.sealedOrder, ok = decodeOrder(body, s.last, &u.codec); kind != partOrder || !ok ||
 		u.sealedOrder.first != s.first || u.lastBlock != s.telemetry || len(u.group) != s.rows {
@@ -314,8 +315,10 @@ func (v *view) slice(u *sealedUnit, from, to int) (*part, error) {
 	p.key.count = uint32(p.key.last - p.previous)
 	p.rows, p.times = make([]row, 0, to-from), make([]time.Time, 0, to-from)
 	texts := map[[2]int]uint32{}
+	text, n := [2]int{-1}, uint32(0) // of the row before
+	parts := make([]*sealedPart, len(u.parts))
 	commit := u.commitOf(from)
-	buf := v.scratch[:0]
+	var buf []byte
 	size := 0
 	for i := from; i < to; i++ {
 		for int64(u.offset[i]) > u.commitLast[commit] {
@@ -323,16 +326,24 @@ func (v *view) slice(u *sealedUnit, from, to int) (*part, error) {
 		}
 		g := u.group[i]
 		s := u.groupStream[g]
-		data, err := v.partOf(u, int(u.groupPart[g]))
-		if err != nil {
-			return nil, err
+		var data *sealedPart
+		if n := int(u.groupPart[g]); n < len(parts) && parts[n] != nil {
+			data = parts[n]
+		} else {
+			var err error
+			if data, err = v.partOf(u, n); err != nil {
+				return nil, err
+			}
+			parts[n] = data
 		}
-		text := [2]int{commit, int(u.envelope[i])}
-		n, ok := texts[text]
-		if !ok {
-			n = uint32(len(p.envelopes))
-			texts[text] = n
-			p.envelopes = append(p.envelopes, u.envelopes[text[1]].Append(nil, u.commits[commit].stamp))
+		if now := [2]int{commit, int(u.envelope[i])}; now != text {
+			var ok bool
+			text = now
+			if n, ok = texts[text]; !ok {
+				n = uint32(len(p.envelopes))
+				texts[text] = n
+				p.envelopes = append(p.envelopes, u.envelopes[text[1]].Append(nil, u.commits[commit].stamp))
+			}
 		}
 		rev := u.firstRev[s] + eventlog.Revision(u.rev[i])
 		if cap(buf)-len(buf) < size+size/4+1 {

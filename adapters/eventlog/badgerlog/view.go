@@ -21,7 +21,7 @@ type view struct {
 
 	sealed     eventlog.Position // up to here telemetry is sealed
 	quiet      bool              // what is read is not counted
-	scratch    []byte            // if any, sealed rows are made here and live until the next slice
+	numbers    *numberMemory     // if any, sealed windows are read into it
 	seals      *badger.Iterator
 	seal       seal // the last one read
 	sealedUnit *sealedUnit
@@ -92,13 +92,16 @@ func (v *view) last(prefix []byte) *badger.Iterator {
 
 // value copies an item's value. Badger slices value files by lengths that it
 // finds in them, and may panic on a damaged one.
-func value(item *badger.Item) (b []byte, err error) {
+func value(item *badger.Item) ([]byte, error) { return valueInto(nil, item) }
+
+// valueInto copies it to where b begins, if it has room there.
+func valueInto(b []byte, item *badger.Item) (_ []byte, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("value of key %x: %v: %w", item.Key(), r, eventlog.ErrDamaged)
 		}
 	}()
-	return item.ValueCopy(nil)
+	return item.ValueCopy(b)
 }
 
 // part returns the part of a kind with the smallest last position at or after

@@ -27,13 +27,13 @@ func earlier(r eventlog.Revision) []correction.Earlier {
 	return []correction.Earlier{{Stream: stream, Revision: r}}
 }
 
-func spans(device string) []correction.Span {
-	return []correction.Span{{Device: device, From: at(0), To: at(10)}}
+func spans() []correction.Span {
+	return []correction.Span{{Device: "D", From: at(0), To: at(10)}}
 }
 
 func TestDecide(t *testing.T) {
 	five := &correction.Value{Value: telemetry.FloatValue(5)}
-	bad := correction.Made{Action: correction.MarkBad, Spans: spans("D"), StatusCode: quality.Bad}
+	bad := correction.Made{Action: correction.MarkBad, Spans: spans(), StatusCode: quality.Bad}
 	undo := func(r eventlog.Revision) correction.Made {
 		return correction.Made{Action: correction.Undo, Supersedes: earlier(r)}
 	}
@@ -53,17 +53,17 @@ func TestDecide(t *testing.T) {
 		{name: "undo twice", given: []correction.Made{bad, undo(0)}, when: undo(0), err: correction.ErrSuperseded},
 		{name: "undo what is none", given: []correction.Made{bad}, when: undo(1), err: correction.ErrNoCorrection},
 		{name: "supersede one twice at once", given: []correction.Made{bad}, when: correction.Made{Action: correction.Undo, Supersedes: append(earlier(0), earlier(0)...)}, err: correction.ErrBadCorrection},
-		{name: "a better one instead", given: []correction.Made{bad}, when: correction.Made{Action: correction.MarkBad, Spans: spans("D"), StatusCode: quality.BadSensorFailure, Supersedes: earlier(0)}},
-		{name: "a Good one is not Bad", when: correction.Made{Action: correction.MarkBad, Spans: spans("D")}, err: correction.ErrBadCorrection},
+		{name: "a better one instead", given: []correction.Made{bad}, when: correction.Made{Action: correction.MarkBad, Spans: spans(), StatusCode: quality.BadSensorFailure, Supersedes: earlier(0)}},
+		{name: "a Good one is not Bad", when: correction.Made{Action: correction.MarkBad, Spans: spans()}, err: correction.ErrBadCorrection},
 		{name: "a value for all", when: correction.Made{Action: correction.Substitute, Samples: []correction.Ref{ref, ref}, Value: five}},
 		{name: "a value for each", when: correction.Made{Action: correction.Substitute, Samples: []correction.Ref{own, own}}},
 		{name: "a value for some", when: correction.Made{Action: correction.Substitute, Samples: []correction.Ref{own, ref}}, err: correction.ErrBadCorrection},
 		{name: "a value for all and for each", when: correction.Made{Action: correction.Substitute, Samples: []correction.Ref{own, own}, Value: five}, err: correction.ErrBadCorrection},
-		{name: "a value where none belongs", when: correction.Made{Action: correction.ChangeQuality, Spans: spans("D"), Value: five}, err: correction.ErrBadCorrection},
+		{name: "a value where none belongs", when: correction.Made{Action: correction.ChangeQuality, Spans: spans(), Value: five}, err: correction.ErrBadCorrection},
 		{name: "from after to", when: correction.Made{Action: correction.MarkBad, StatusCode: quality.Bad, Spans: []correction.Span{{Device: "D", From: at(1), To: at(1)}}}, err: correction.ErrBadCorrection},
 		{name: "later ones of what is there", when: correction.Made{Action: correction.MarkBad, StatusCode: quality.Bad, Samples: []correction.Ref{ref}, IncludingLater: true}, err: correction.ErrBadCorrection},
 		{name: "a condition on nothing", when: correction.Made{Action: correction.MarkBad, StatusCode: quality.Bad, Samples: []correction.Ref{ref}, Condition: &correction.Condition{Firmware: "1"}}, err: correction.ErrBadCorrection},
-		{name: "an action that is none", when: correction.Made{Action: "ERASE", Spans: spans("D")}, err: correction.ErrBadCorrection},
+		{name: "an action that is none", when: correction.Made{Action: "ERASE", Spans: spans()}, err: correction.ErrBadCorrection},
 		{name: "too many samples", when: correction.Made{Action: correction.MarkBad, StatusCode: quality.Bad, Samples: make([]correction.Ref, correction.MaxSamples+1)}, err: correction.ErrBadCorrection},
 	} {
 		t.Run(c.name, func(t *testing.T) {

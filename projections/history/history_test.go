@@ -160,10 +160,15 @@ func askLatest(t *testing.T, pts []telemetry.Point, p *plant, v *history.View, c
 	}
 	for i, pt := range pts {
 		var want *history.Sample
-		for _, s := range p.known(pt, c.Known) {
+		for _, s := range p.received(pt, c.Known) {
 			if c.AsOf.IsZero() || !s.SourceTime.After(c.AsOf) {
 				want = &s
 			}
+		}
+		if want != nil {
+			by := p.altered(pt, *want, c.Known)
+			*want = p.look(pt, *want, c.Known)
+			want.Altered = by
 		}
 		if diff := cmp.Diff(want, got[i]); diff != "" {
 			t.Fatalf("latest of %v at %+v, want (-) got (+): %s", pt, c, diff)

@@ -36,7 +36,8 @@ type plant struct {
 	behind time.Duration // of a backfill
 	last   [6]time.Time  // SourceTime by device
 
-	model  map[telemetry.Point][]history.Sample // in the order of the log
+	made   []madeAt
+	model  map[telemetry.Point][]history.Sample // as received, in the order of the log
 	sorted map[telemetry.Point][]history.Sample // in the order of time
 }
 
@@ -83,6 +84,8 @@ func (p *plant) run(n int) {
 				p.epoch++ // a restored log
 				p.position = 0
 			}
+		case 3:
+			p.correct()
 		default:
 			p.message()
 		}
@@ -97,6 +100,10 @@ func (p *plant) message() {
 		SourceTime: p.recorded.Add(-time.Duration(r.Int64N(2e9))).Truncate(time.Millisecond),
 	}
 	row.SourceTime = row.SourceTime.Add(-p.behind)
+	row.Firmware = firmwares[r.IntN(1+r.IntN(len(firmwares)))]
+	if device%2 == 0 {
+		row.Gateway = fmt.Sprint("GW-", r.IntN(2))
+	}
 	if !p.last[device].IsZero() && r.IntN(8) == 0 {
 		row.SourceTime = p.last[device] // a second sample of one SourceTime
 	}
@@ -133,6 +140,7 @@ func (p *plant) message() {
 		p.model[pt] = append(p.model[pt], history.Sample{
 			SourceTime: row.SourceTime, ServerTime: row.ServerTime, Recorded: rec.Recorded, Value: s.Value, Quality: q,
 			Position: rec.Position, Ref: history.Ref{Stream: stream, Revision: rec.Revision, Index: i},
+			Gateway: row.Gateway, Firmware: row.Firmware,
 		})
 	}
 }
@@ -168,6 +176,17 @@ func (p *plant) sample(device, i int) telemetry.Sample {
 
 // known returns what was known of a point at a position, in the order of time.
 func (p *plant) known(pt telemetry.Point, pos eventlog.Position) []history.Sample {
+	list := p.received(pt, pos)
+	if len(p.made) > 0 {
+		for i := range list {
+			list[i] = p.look(pt, list[i], pos)
+		}
+	}
+	return list
+}
+
+// received is known without corrections.
+func (p *plant) received(pt telemetry.Point, pos eventlog.Position) []history.Sample {
 	out, ok := p.sorted[pt]
 	if !ok {
 		out = slices.Clone(p.model[pt])

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-const valueFields = "{value number quality{status statusCode raw} sourceTime serverTime recorded position stale}"
+const valueFields = "{value number quality{status statusCode raw} sourceTime serverTime recorded position stale corrected}"
 
 var statusNames = []string{"GOOD", "UNCERTAIN", "BAD"}
 
@@ -20,7 +20,7 @@ func (c cut) showValue(t tag) any {
 	}
 	o := object{
 		"value": value(m.Value), "number": number(m.Value), "quality": showQuality(m), "sourceTime": instant(m.source),
-		"serverTime": nil, "recorded": instant(m.recorded), "position": m.at.text(), "stale": c.stale(t, m),
+		"serverTime": nil, "recorded": instant(m.recorded), "position": m.at.text(), "stale": c.stale(t, m), "corrected": m.corrected,
 	}
 	if !m.server.IsZero() {
 		o["serverTime"] = instant(m.server)
@@ -134,7 +134,7 @@ func (r Range) args() string {
 func (w *World) Samples(m Moment, assetID, name string, r Range, first int) Question {
 	c := w.cut(m)
 	field := "tag(id:" + quote(w.IDs.Tag(assetID, name)) + "){samples(" + r.args() + fmt.Sprintf(" first:%d", first) +
-		"){nodes{sourceTime value number quality{status statusCode raw} ref{stream revision index}} pageInfo{hasNextPage}}}"
+		"){nodes{sourceTime value number quality{status statusCode raw} ref{stream revision index} corrected} pageInfo{hasNextPage}}}"
 	t, ok := c.tag(assetID, name)
 	if !ok {
 		return w.at("samples", m, field, "tag", nil)
@@ -144,7 +144,7 @@ func (w *World) Samples(m Moment, assetID, name string, r Range, first int) Ques
 	for _, s := range list[:min(first, len(list))] {
 		nodes = append(nodes, object{
 			"sourceTime": instant(s.source), "value": value(s.Value), "number": number(s.Value), "quality": showQuality(s),
-			"ref": object{"stream": s.stream, "revision": fmt.Sprint(s.revision), "index": s.index},
+			"ref": object{"stream": s.stream, "revision": text(s.revision), "index": s.index}, "corrected": s.corrected,
 		})
 	}
 	return w.at("samples", m, field, "tag", object{"samples": object{
@@ -160,14 +160,18 @@ func (w *World) Series(m Moment, assetID, name string, r Range) (Question, bool)
 	if ok {
 		list = c.samples(t, r.From, r.To, r.Quality, r.Bounds)
 	}
+	corrected := []int{}
 	var codes []uint32
-	for _, s := range list {
+	for i, s := range list {
+		if s.corrected {
+			corrected = append(corrected, i)
+		}
 		times, values = append(times, millis(s.source.Sub(r.From).Nanoseconds())), append(values, value(s.Value))
 		codes = append(codes, s.Code)
 	}
-	field := "series(tags:[" + quote(w.IDs.Tag(assetID, name)) + "] " + r.args() + "){start times values status count endCursor}"
+	field := "series(tags:[" + quote(w.IDs.Tag(assetID, name)) + "] " + r.args() + "){start times values status count corrected endCursor}"
 	return w.at("series", m, field, "series", []any{object{
-		"start": instant(r.From), "times": times, "values": values, "status": runs(codes), "count": len(list), "endCursor": nil,
+		"start": instant(r.From), "times": times, "values": values, "status": runs(codes), "count": len(list), "corrected": corrected, "endCursor": nil,
 	}}), ok
 }
 

@@ -108,11 +108,12 @@ type (
 	}
 	// Row is a telemetry message. Server is zero where it had none.
 	Row struct {
-		Device         string
-		Source, Server time.Time
-		Samples        []Sample
-		Stream         string
-		Revision       uint64
+		Device            string
+		Gateway, Firmware string
+		Source, Server    time.Time
+		Samples           []Sample
+		Stream            string
+		Revision          uint64
 	}
 )
 

@@ -81,6 +81,8 @@ func (m Moment) text() string {
 
 func (p Position) text() string { return fmt.Sprintf("%020d", uint64(p)) }
 
+func text(n uint64) string { return strconv.FormatUint(n, 10) }
+
 func quote(s string) string { return strconv.Quote(s) }
 
 func instant(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }

@@ -28,11 +28,12 @@ type measured struct {
 	stream                   string
 	revision                 uint64
 	index                    int
+	corrected                bool
+	entry                    Entry
 }
 
 // measurements are all samples of the cut, in the order of SourceTime, and of
-// the log where that is the same. One whose clock was further ahead of its
-// recording than was allowed then is Uncertain if it says Good.
+// the log where that is the same.
 func (c cut) measurements() []measured {
 	var list []measured
 	for _, e := range c.entries() {
@@ -40,12 +41,11 @@ func (c cut) measurements() []measured {
 		if !ok {
 			continue
 		}
-		skew, _, _ := c.w.settingsBefore(e.Position)
 		for i, s := range r.Samples {
-			if r.Source.Sub(e.Recorded) > skew && severity(s.Code) == 0 {
-				s.Code = uncertainSubNormal | s.Code&limitBits
-			}
-			list = append(list, measured{s, r.Device, r.Source, r.Server, e.Recorded, e.Position, r.Stream, r.Revision, i})
+			now := c.shown(e, i)
+			corrected := now != c.w.received(e, s)
+			s.Value, s.Code = now.value, now.code
+			list = append(list, measured{s, r.Device, r.Source, r.Server, e.Recorded, e.Position, r.Stream, r.Revision, i, corrected, e})
 		}
 	}
 	slices.SortStableFunc(list, func(a, b measured) int { return cmp.Or(a.source.Compare(b.source), cmp.Compare(a.at, b.at)) })
@@ -108,7 +108,7 @@ func (c cut) stale(t tag, m measured) bool {
 	return t.Expected > 0 && float64(age) > multiple*float64(t.Expected)
 }
 
-// filter is a QualityFilter of the API.
+// passes applies a QualityFilter of the API.
 func passes(filter string, m measured) bool {
 	switch filter {
 	case "GOOD":

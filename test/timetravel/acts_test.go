@@ -71,10 +71,24 @@ func (p *player) anAsset(name string) oracle.Registered {
 	return p.assets[rapid.IntRange(0, len(p.assets)-1).Draw(p.T, name)]
 }
 
+// above is an asset that one of that level may lie in.
+func (p *player) above(level string) oracle.Registered {
+	var fit []oracle.Registered
+	for _, a := range p.assets {
+		if slices.Index(levels, a.Level) < slices.Index(levels, level) {
+			fit = append(fit, a)
+		}
+	}
+	if fit == nil {
+		return p.assets[0]
+	}
+	return rapid.SampledFrom(fit).Draw(p.T, "above")
+}
+
 // act lets one thing happen.
 func (p *player) act() {
-	switch draw(p, "act", "sample", "sample", "sample", "sample", "burst", "burst", "register", "register", "move", "rename", "retire", "relate",
-		"bind", "bind", "bind", "plate", "class", "settings", "again", "gateway", "gateway", "restart", "status", "clock", "clock", "kill", "leap") {
+	switch draw(p, "act", "sample", "sample", "sample", "sample", "burst", "burst", "register", "register", "register",
+		"move", "move", "rename", "retire", "relate", "relate", "bind", "bind", "bind", "plate", "class", "settings", "correct", "correct", "correct", "undo", "again", "gateway", "gateway", "restart", "status", "clock", "clock", "kill", "leap") {
 	case "sample":
 		p.sample("", draw(p, "device", deviceIDs...), p.source())
 	case "burst":
@@ -82,7 +96,8 @@ func (p *player) act() {
 	case "register":
 		p.registers()
 	case "move":
-		a, to, t := p.anAsset("asset"), p.anAsset("to"), p.instant()
+		a, t := p.anAsset("asset"), p.instant()
+		to := p.above(a.Level)
 		p.must(p.fact("moveAsset", map[string]any{"asset": p.world.IDs.Asset(a.Asset), "to": p.world.IDs.Asset(to.Asset)}, t,
 			oracle.Moved{Asset: a.Asset, Parent: to.Asset, Effective: t}))
 	case "rename":
@@ -109,6 +124,12 @@ func (p *player) act() {
 	case "settings":
 		skew, stale := time.Duration(draw(p, "skew", 0, 1, 60, 3600, 7200))*time.Second, draw(p, "stale", 1.0, 2.0, 5.0)
 		p.changes(skew, stale)
+	case "correct":
+		p.corrects()
+	case "undo":
+		if n := len(p.fixes); n > 0 {
+			p.must(p.correct(oracle.Corrected{Action: "UNDO", Supersedes: []int{rapid.IntRange(0, n-1).Draw(p.T, "undone")}}))
+		}
 	case "again":
 		p.must(p.again(draw(p, "sender", append(slices.Clone(deviceIDs), "g1")...)))
 	case "gateway":
@@ -164,7 +185,7 @@ func (p *player) quality() (code uint32, raw string) {
 }
 
 func (p *player) sample(gateway, device string, source time.Time) {
-	m := message{device: device, gateway: gateway, source: source}
+	m := message{device: device, gateway: gateway, firmware: draw(p, "firmware", "", "2.3.1"), source: source}
 	if gateway == "" {
 		m.id = p.fresh()
 	}
@@ -179,11 +200,11 @@ func (p *player) sample(gateway, device string, source time.Time) {
 		x.Code, x.Raw = p.quality()
 		switch n := rapid.IntRange(-50, 50).Draw(p.T, "value"); {
 		case signal == textSignal:
-			x.Value = draw(p, "text", "auto", "hand")
+			if x.Value = draw(p, "text", any("auto"), any("hand"), nil); x.Value == nil {
+				x.Code, x.Raw = 0x809B0000, ""
+			}
 		case n%7 == 6:
 			x.Value = int64(n)
-		case x.Code>>30 == 2 && n%2 == 0:
-			x.Value = nil
 		default:
 			x.Value = float64(n) / 10
 		}
@@ -212,9 +233,8 @@ func (p *player) burst() {
 }
 
 func (p *player) registers() {
-	r := oracle.Registered{
-		Name: draw(p, "name", assetNames...), Level: draw(p, "level", levels...), Parent: p.anAsset("parent").Asset, Effective: p.instant(),
-	}
+	r := oracle.Registered{Name: draw(p, "name", assetNames...), Level: draw(p, "level", levels...), Effective: p.instant()}
+	r.Parent = p.above(r.Level).Asset
 	if p.chance(60, "class") {
 		r.Class = draw(p, "class name", names(p.classes)...)
 		if p.chance(30, "pinned") {
@@ -267,6 +287,59 @@ func (p *player) changes(skew time.Duration, stale float64) {
 	if ok {
 		p.pending = append(p.pending, oracle.SettingsChanged{AllowedSkew: &skew, StaleMultiple: &stale})
 	}
+}
+
+// corrects declares samples wrong: one that is there, or those of a device in a
+// stretch of time.
+func (p *player) corrects() {
+	var f oracle.Corrected
+	switch f.Action = draw(p, "action", "MARK_BAD", "SUBSTITUTE", "CHANGE_QUALITY"); f.Action {
+	case "MARK_BAD":
+		f.Code = 0x808C0000
+	case "CHANGE_QUALITY":
+		f.Code = draw(p, "status", uint32(0x40900000), uint32(0x00960000), uint32(0x80310000))
+	default:
+		if f.Code = 0x00DC0000; p.chance(40, "scale") {
+			factor, offset := draw(p, "factor", 2.0, 0.1), draw(p, "offset", 0.0, 0.3)
+			f.Factor, f.Offset = &factor, &offset
+		} else {
+			f.Value = float64(draw(p, "instead", 7, 30, 1)) / draw(p, "of", 1.0, 10.0)
+		}
+	}
+	var rows []oracle.Row
+	if p.chance(30, "one sample") {
+		p.must(p.lookUp())
+		for _, e := range p.world.Entries {
+			if r, ok := e.Fact.(oracle.Row); ok {
+				rows = append(rows, r)
+			}
+		}
+	}
+	if len(rows) > 0 {
+		r := rows[rapid.IntRange(0, len(rows)-1).Draw(p.T, "row")]
+		i := rapid.IntRange(0, len(r.Samples)-1).Draw(p.T, "index")
+		if f.Value != nil && r.Samples[i].Signal == textSignal {
+			f.Value = "neither"
+		}
+		f.Samples = []oracle.Ref{{Stream: r.Stream, Revision: r.Revision, Index: i}}
+	} else {
+		from := p.source()
+		s := oracle.Span{Device: draw(p, "device", deviceIDs...), From: from, To: from.Add(time.Duration(rapid.IntRange(1, 24*60).Draw(p.T, "minutes")) * time.Minute)}
+		for _, s.Signal = range draw(p, "signals", []string{"n1"}, []string{"n2"}, numeric) {
+			f.Spans = append(f.Spans, s)
+		}
+		f.IncludingLater = p.chance(30, "including later")
+		if p.chance(20, "gateway") {
+			f.Gateway = "g1"
+		}
+		if p.chance(20, "bad firmware") {
+			f.Firmware = "2.3.1"
+		}
+	}
+	if n := len(p.fixes); n > 0 && p.chance(20, "instead of another") {
+		f.Supersedes = []int{rapid.IntRange(0, n-1).Draw(p.T, "other")}
+	}
+	p.must(p.correct(f))
 }
 
 // dies kills the server and starts it again, now and then without its views.

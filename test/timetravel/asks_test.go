@@ -108,7 +108,7 @@ func (a *asker) path() string {
 // question is one of any kind.
 func (a *asker) question() oracle.Question {
 	m := a.moment()
-	switch a.IntN(20) {
+	switch a.IntN(21) {
 	case 0:
 		return a.w.Moment(m)
 	case 1:
@@ -149,6 +149,9 @@ func (a *asker) question() oracle.Question {
 		if q, ok := a.w.Series(m, asset, tag, a.span()); ok {
 			return q
 		}
+	case 20:
+		asset, tag := a.tag()
+		return a.w.Versions(m, asset, tag, a.instant())
 	case 16, 17:
 		if q, ok := a.aggregates(m); ok {
 			return q

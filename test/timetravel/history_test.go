@@ -22,7 +22,7 @@ const questions = 300
 // again in between, and asks about every kind of thing at random moments.
 func TestHistories(t *testing.T) {
 	seed, until := budget.Seed(t), time.Now().Add(budget.For(t))
-	histories, asked := 0, 0
+	histories, asked, facts := 0, 0, map[string]int{}
 	began := time.Now()
 	for n := uint64(0); time.Now().Before(until) && !t.Failed(); n++ {
 		setFlag(t, "rapid.checks", "5")
@@ -30,10 +30,15 @@ func TestHistories(t *testing.T) {
 		setFlag(t, "rapid.nofailfile", "true")
 		rapid.Check(t, func(r *rapid.T) {
 			histories++
-			asked += tellOne(r)
+			asked += tellOne(r, facts)
 		})
 	}
-	t.Logf("%d histories, %d questions in %v (seed %d)", histories, asked, time.Since(began).Round(time.Second), seed)
+	t.Logf("%d histories, %d questions in %v (seed %d); told: %v", histories, asked, time.Since(began).Round(time.Second), seed, facts)
+	for _, typ := range typed {
+		if facts[typ] == 0 && histories > 100 {
+			t.Errorf("%d histories never told %s", histories, typ)
+		}
+	}
 }
 
 func setFlag(t *testing.T, name, value string) {
@@ -43,8 +48,9 @@ func setFlag(t *testing.T, name, value string) {
 	}
 }
 
-// tellOne tells one history and returns how many questions it asked.
-func tellOne(r *rapid.T) int {
+// tellOne tells one history, counts its facts by type, and returns how many
+// questions it asked.
+func tellOne(r *rapid.T, facts map[string]int) int {
 	s, err := newStory()
 	if err != nil {
 		r.Fatal(err)
@@ -71,5 +77,8 @@ func tellOne(r *rapid.T) int {
 		}
 	}
 	ask(questions)
+	for _, e := range s.world.Entries {
+		facts[e.Type]++
+	}
 	return asked
 }

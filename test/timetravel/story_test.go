@@ -20,7 +20,7 @@ var epoch = time.Date(2026, 3, 2, 0, 0, 0, 0, time.UTC)
 var typed = []string{
 	"asset.registered.v1", "asset.moved.v1", "asset.renamed.v1", "asset.retired.v1", "asset.related.v1", "asset.unrelated.v1",
 	"tag.bound.v1", "tag.unbound.v1", "nameplate.updated.v1", "assetclass.defined.v1", "settings.changed.v1",
-	"device.registered.v1", "device.online.v1", "device.offline.v1", "telemetry.recorded.v1",
+	"device.registered.v1", "device.online.v1", "device.offline.v1", "telemetry.recorded.v1", "correction.made.v1",
 }
 
 // typeOf is the event that a fact is told by.
@@ -57,6 +57,8 @@ func typeOf(f oracle.Fact) string {
 			return "device.online.v1"
 		}
 		return "device.offline.v1"
+	case oracle.Corrected:
+		return "correction.made.v1"
 	}
 	return "telemetry.recorded.v1"
 }
@@ -70,7 +72,8 @@ type story struct {
 	assets  []oracle.Registered // in the order told
 	classes map[string]int      // versions
 	devices map[string]*sender
-	ids     int // msg_ids given
+	ids     int      // msg_ids given
+	fixes   []string // global ids of the corrections, in the order made
 }
 
 // sender is a device or a gateway as the server sees it.
@@ -107,15 +110,18 @@ func newWorld() *oracle.World {
 var refusals = []string{"BAD_INPUT", "CONFLICT", "DUPLICATE_NAME", "ILLEGAL_STATE", "NOT_FOUND"}
 
 // tell sends a mutation whose input lacks only the reason. It returns the own
-// id of the asset in the answer, and false where it was refused or changed nothing.
+// id of the asset in the answer, or the global one of a correction, and false where it was refused or changed nothing.
 func (s *story) tell(name, shows string, input map[string]any, effective time.Time) (id string, ok bool, err error) {
 	input["reason"] = map[string]any{"text": "because"}
 	if !effective.IsZero() {
 		input["effective"] = effective.Format(time.RFC3339Nano)
 	}
 	typ := strings.ToUpper(name[:1]) + name[1:] + "Input!"
-	if name == "defineAssetClass" {
+	switch name {
+	case "defineAssetClass":
 		typ = "AssetClassInput!"
+	case "correct":
+		typ = "CorrectionInput!"
 	}
 	data, err := s.ask("mutation($in:"+typ+"){done:"+name+"(input:$in){eventIds "+shows+"}}", map[string]any{"in": input})
 	if err != nil {
@@ -127,11 +133,15 @@ func (s *story) tell(name, shows string, input map[string]any, effective time.Ti
 	var done struct {
 		EventIDs []string `json:"eventIds"`
 		Asset    struct{ ID string }
+
+		Correction struct{ ID string }
 	}
 	if err := json.Unmarshal(data["done"], &done); err != nil {
 		return "", false, err
 	}
-	_, _, id, _ = plant.ParseGlobalID(done.Asset.ID)
+	if id = done.Correction.ID; id == "" {
+		_, _, id, _ = plant.ParseGlobalID(done.Asset.ID)
+	}
 	return id, len(done.EventIDs) > 0, nil
 }
 
@@ -227,12 +237,56 @@ func (s *story) ground() error {
 	return err
 }
 
+// correct makes a correction and remembers it.
+func (s *story) correct(f oracle.Corrected) error {
+	in := map[string]any{"action": f.Action, "includingLater": f.IncludingLater}
+	for _, r := range f.Samples {
+		list, _ := in["samples"].([]any)
+		in["samples"] = append(list, map[string]any{"stream": r.Stream, "revision": fmt.Sprint(r.Revision), "index": r.Index})
+	}
+	for _, x := range f.Spans { // of one device, with one span
+		in["device"], in["from"], in["to"] = x.Device, x.From, x.To
+		if x.Signal != "" {
+			list, _ := in["signals"].([]any)
+			in["signals"] = append(list, x.Signal)
+		}
+	}
+	condition := map[string]any{}
+	if f.Gateway != "" {
+		condition["gateway"] = f.Gateway
+	}
+	if f.Firmware != "" {
+		condition["firmware"] = f.Firmware
+	}
+	if len(condition) > 0 {
+		in["condition"] = condition
+	}
+	if f.Value != nil {
+		in["value"] = f.Value
+	}
+	if f.Factor != nil {
+		in["scale"] = map[string]any{"factor": *f.Factor, "offset": *f.Offset}
+	}
+	if f.Action != "UNDO" {
+		in["statusCode"] = fmt.Sprintf("0x%08X", f.Code)
+	}
+	for _, n := range f.Supersedes {
+		list, _ := in["supersedes"].([]any)
+		in["supersedes"] = append(list, s.fixes[n])
+	}
+	id, ok, err := s.tell("correct", "correction{id}", in, time.Time{})
+	if ok {
+		s.pending, s.fixes = append(s.pending, f), append(s.fixes, id)
+	}
+	return err
+}
+
 // message is one telemetry message on its way.
 type message struct {
-	device, gateway string
-	id              string // msg_id; "": none
-	source, server  time.Time
-	samples         []oracle.Sample
+	device, gateway, firmware string
+	id                        string // msg_id; "": none
+	source, server            time.Time
+	samples                   []oracle.Sample
 }
 
 // fresh is a msg_id that was never used.
@@ -265,6 +319,9 @@ func (m message) payload(incarnation, seq int) []byte {
 	var meta []string
 	if m.gateway != "" {
 		meta = append(meta, fmt.Sprintf(`"gw_id":%q,"inc":"%016x"`, m.gateway, incarnation))
+	}
+	if m.firmware != "" {
+		meta = append(meta, fmt.Sprintf(`"fw_version":%q`, m.firmware))
 	}
 	ts := ""
 	if !m.server.IsZero() {
@@ -307,7 +364,7 @@ func (s *story) publish(m message) error {
 	if server.IsZero() {
 		server = m.source
 	}
-	s.pending = append(s.pending, oracle.Row{Device: m.device, Source: m.source, Server: server, Samples: m.samples})
+	s.pending = append(s.pending, oracle.Row{Device: m.device, Gateway: m.gateway, Firmware: m.firmware, Source: m.source, Server: server, Samples: m.samples})
 	return nil
 }
 

@@ -174,6 +174,7 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stopFolding()
 	taking, stopTaking := context.WithCancel(context.WithoutCancel(ctx))
 	defer stopTaking()
+	work.start("memory", func() error { boundMemory(folding); return nil })
 	work.start("projections", func() error { return s.runner.Run(folding) })
 	if s.leases != nil {
 		work.start("leases", func() error { return s.leases.Run(folding) })

@@ -12,9 +12,9 @@ import (
 )
 
 const (
-	// memTableBytes bounds a transaction to 15 % of itself (2.4 MiB of keys and
-	// small values, 26,000 entries): twice what maxRequests can need.
-	memTableBytes = 16 << 20
+	// memTableBytes bounds a transaction to 15 % of itself (600 KiB of keys and
+	// small values, 6,500 entries), which is what maxRequests can need.
+	memTableBytes = 4 << 20
 	// valueFileBytes: the newest value file is read whole at Open.
 	valueFileBytes = 128 << 20
 	// blockThreshold sends larger values to value files, which compaction
@@ -24,12 +24,16 @@ const (
 )
 
 // badgerOptions are chosen so that a log costs less than 128 MB of memory that
-// is its own: three memtables of 16 MiB (each a third larger in its arena) and
-// one being written out, 16 MiB of table indexes, 16 MiB of recent commits. Keys
+// is its own: three memtables of 4 MiB (each a third larger in its arena), eight
+// tables of 8 MiB being built, 16 MiB of table indexes, 16 MiB of recent commits. Keys
 // are small and tables uncompressed, so blocks come from the page cache and
 // there is no block cache.
 func badgerOptions(dir string, voice *badgerVoice) badger.Options {
-	return badger.DefaultOptions(dir).
+	o := badger.DefaultOptions(dir)
+	// Badger builds up to eight tables at once, each in twice a table's size, and
+	// keeps that memory: so no table is larger than a memtable.
+	o.TableSizeMultiplier = 1
+	return o.
 		WithSyncWrites(true).
 		WithDetectConflicts(false). // one writer
 		WithNumVersionsToKeep(1).
@@ -39,7 +43,7 @@ func badgerOptions(dir string, voice *badgerVoice) badger.Options {
 		WithNumLevelZeroTables(2).
 		WithCompactL0OnClose(true).
 		WithNumCompactors(2).
-		WithBaseTableSize(4 << 20).
+		WithBaseTableSize(memTableBytes).
 		WithValueLogFileSize(valueFileBytes).
 		WithValueThreshold(blockThreshold).
 		WithCompression(options.None).

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -29,14 +30,25 @@ var ErrUnreadable = errors.New("read-model store cannot be opened; delete the di
 
 // Config bounds the memory of a Store.
 type Config struct {
-	MemTableBytes   int64 // of each of two tables being filled; 0: 16 MiB
+	MemTableBytes   int64 // of each of two tables being filled; 0: 4 MiB
 	BlockCacheBytes int64 // 0: 32 MiB
-	IndexCacheBytes int64 // 0: 16 MiB
+	IndexCacheBytes int64 // 0: 4 MiB
 }
+
+const (
+	// largeRow: rows from here on go to value files, so that a transaction of a
+	// small memtable takes any row that an event can make.
+	largeRow = 256 << 10
+	// collectEvery is how often value files are looked through for garbage.
+	collectEvery = 10 * time.Minute
+)
 
 // Store is a projections.Store in Badger.
 type Store struct {
-	db *badger.DB
+	db   *badger.DB
+	stop chan struct{}  // closed by Close
+	end  sync.Once
+	done sync.WaitGroup // the collector
 
 	// mu guards tables and generation. It is held for writing while a commit
 	// of several transactions or a drop becomes visible, so that a snapshot
@@ -65,11 +77,27 @@ func Open(dir string, c Config) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w: %w", dir, ErrUnreadable, err)
 	}
-	s := &Store{db: db, tables: map[string]table{}}
+	s := &Store{db: db, tables: map[string]table{}, stop: make(chan struct{})}
 	if err := s.recover(); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s: %w", dir, err), db.Close())
 	}
+	s.done.Go(s.collect)
 	return s, nil
+}
+
+// collect gives back the value files of large rows that were replaced.
+func (s *Store) collect() {
+	tick := time.NewTicker(collectEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-tick.C:
+			for s.db.RunValueLogGC(0.5) == nil { // until there is nothing worth it
+			}
+		}
+	}
 }
 
 func badgerOptions(dir string, c Config) badger.Options {
@@ -79,7 +107,13 @@ func badgerOptions(dir string, c Config) badger.Options {
 		}
 		return standard
 	}
-	return badger.DefaultOptions(dir).
+	o := badger.DefaultOptions(dir)
+	// Badger builds up to eight tables at once, each in twice a table's size (a
+	// block and its compressed copy), and keeps that memory: so no table is larger
+	// than a memtable.
+	memTable := or(c.MemTableBytes, 4<<20)
+	o.TableSizeMultiplier = 1
+	return o.
 		WithLogger(nil).
 		WithMetricsEnabled(false).
 		WithSyncWrites(false).
@@ -87,20 +121,24 @@ func badgerOptions(dir string, c Config) badger.Options {
 		WithNumVersionsToKeep(1).
 		WithChecksumVerificationMode(options.OnBlockRead).
 		WithCompression(options.Snappy).
-		WithMemTableSize(or(c.MemTableBytes, 16<<20)).
+		WithMemTableSize(memTable).
 		WithNumMemtables(2).
 		WithNumLevelZeroTables(2).
 		WithNumLevelZeroTablesStall(6).
 		WithNumCompactors(2).
-		WithBaseTableSize(4 << 20).
-		WithValueThreshold(1 << 20). // rows live beside their keys: there is no value log to collect
+		WithBaseTableSize(memTable).
+		WithValueThreshold(largeRow). // nearly all rows live beside their keys
 		WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(or(c.BlockCacheBytes, 32<<20)).
 		WithIndexCacheSize(or(c.IndexCacheBytes, 16<<20))
 }
 
 // Close closes the database. What was committed stays.
-func (s *Store) Close() error { return s.db.Close() }
+func (s *Store) Close() error {
+	s.end.Do(func() { close(s.stop) })
+	s.done.Wait()
+	return s.db.Close()
+}
 
 // Checkpoint implements projections.Store.
 func (s *Store) Checkpoint(ctx context.Context, name string, version int) (eventlog.Position, error) {
@@ -113,8 +151,8 @@ func (s *Store) Checkpoint(ctx context.Context, name string, version int) (event
 }
 
 // Commit implements projections.Store. A commit that is larger than Badger's
-// transactions goes through a journal (see journal.go). A single row may be as
-// large as one transaction: 15 % of MemTableBytes.
+// transactions goes through a journal (see journal.go). A row may be as large
+// as an event can be.
 func (s *Store) Commit(ctx context.Context, name string, version int, at eventlog.Position, w *projections.Writes) error {
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("commit of %s at %v: %w", name, at, err)

@@ -14,8 +14,7 @@ import (
 // there on the commit has happened: whatever interrupts the applying of the
 // parts, Open applies them again. Readers wait meanwhile.
 
-// journalPart keeps a part well under the transaction of the smallest memtable
-// that makes sense (15 % of 8 MiB).
+// journalPart keeps a part well under a transaction (15 % of a memtable).
 const journalPart = 256 << 10
 
 func (s *Store) commitLarge(name string, t table, writes []projections.Write) error {

@@ -194,6 +194,15 @@ type Log interface {
 	KnownAt(ctx context.Context, t time.Time) (Position, error)
 }
 
+// An AsyncAppender is a Log that can append without a goroutine that waits: what
+// a thousand writers with one append each cost is mostly their waking.
+type AsyncAppender interface {
+	// AppendAsync is Append whose answer goes to done: once, from a goroutine of
+	// the log's or before AppendAsync returns. done must not block, and events
+	// are the log's until then.
+	AppendAsync(id StreamID, expected Expected, events []NewEvent, done func(Appended, error))
+}
+
 // Batch is what a subscription hands out at once.
 type Batch struct {
 	Records []Record // may be empty when only Through has moved

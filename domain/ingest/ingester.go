@@ -48,6 +48,7 @@ type Config struct {
 // messages of one source are taken in the order of the calls.
 type Ingester struct {
 	log      eventlog.Log
+	async    eventlog.AsyncAppender // log, if it can
 	read     Reader
 	cfg      Config
 	devices  *eventlog.Handler[device.State, device.Command]
@@ -112,6 +113,7 @@ func New(log eventlog.Log, read Reader, cfg Config) *Ingester {
 		devices: eventlog.NewHandler(log, device.Decider, keptDevices),
 		sources: map[key]*source{}, known: map[string]struct{}{}, depth: depth{windowEvents, shallowEvents},
 	}
+	g.async, _ = log.(eventlog.AsyncAppender)
 	g.ctx, g.stop = context.WithCancel(context.Background())
 	g.working.Go(g.sweep)
 	return g
@@ -160,21 +162,35 @@ func (g *Ingester) Submit(m Message, done func(Outcome)) (wait <-chan struct{}) 
 func (g *Ingester) put(k key, it *item) (wait <-chan struct{}, err error) {
 	g.mu.RLock()
 	s, ok := g.sources[k]
+	var start bool
 	if ok && !g.closed {
-		defer g.mu.RUnlock()
-		return s.put(it), nil
+		start, wait = s.put(it)
+		g.mu.RUnlock()
+	} else {
+		g.mu.RUnlock()
+		if s, start, wait, err = g.putAnew(k, it); err != nil {
+			return nil, err
+		}
 	}
-	g.mu.RUnlock()
+	if start {
+		s.start(it)
+	}
+	return wait, nil
+}
+
+func (g *Ingester) putAnew(k key, it *item) (s *source, start bool, wait <-chan struct{}, err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed {
-		return nil, ErrClosed
+		return nil, false, nil, ErrClosed
 	}
-	if s, ok = g.sources[k]; !ok {
+	s, ok := g.sources[k]
+	if !ok {
 		s = newSource(g, k.clone())
 		g.sources[s.key] = s
 	}
-	return s.put(it), nil
+	start, wait = s.put(it)
+	return s, start, wait, nil
 }
 
 // sweep forgets sources that were silent for a whole round, until Close.

@@ -65,6 +65,13 @@ func (l *troubled) Append(ctx context.Context, id eventlog.StreamID, at eventlog
 	}
 }
 
+// async answers troubled's appends on another goroutine, as a log that can.
+type async struct{ *troubled }
+
+func (l async) AppendAsync(id eventlog.StreamID, at eventlog.Expected, events []eventlog.NewEvent, done func(eventlog.Appended, error)) {
+	go func() { done(l.Append(context.Background(), id, at, events...)) }()
+}
+
 // TestOracle plays random days: outboxes that repeat from any point, lose
 // connections, drop ranges, are replaced and copied; devices that publish by
 // themselves, twice, out of order; a log in trouble; a server that restarts.
@@ -111,6 +118,9 @@ func playDay(t *testing.T, rng *rand.Rand) {
 	p.whole, p.shallow = 100_000, 8+rng.IntN(200)
 	log := &troubled{Log: memlog.New("plant", p.clock), rng: rand.New(rand.NewPCG(rng.Uint64(), 0)), rate: rng.Float64() * 0.3, most: 4 + rng.IntN(100)}
 	p.log = log
+	if rng.IntN(2) == 0 {
+		p.log = async{log}
+	}
 	p.start()
 	defer func() { p.g.Close() }()
 	box := &outbox{inc: fmt.Sprintf("%016x", rng.Uint64())}

@@ -26,6 +26,7 @@ type source struct {
 	loaded bool   // rules and at are those of the stream
 	at     eventlog.Expected
 	spare  []*item // the memory of the last queue
+	asked  []*item // those whose append has been asked for and not answered
 	*batch         // while a worker runs
 
 	// mu guards the queue, its counts and the flags below; it is held for
@@ -80,21 +81,83 @@ func (k key) clone() key {
 	return key{k.kind, strings.Clone(k.source), strings.Clone(k.incarnation)}
 }
 
-// put queues an item and starts a worker if none runs. Ingester.mu is held.
-func (s *source) put(it *item) (wait <-chan struct{}) {
+// put queues an item. If no worker ran, the caller is the worker now and has to
+// start it. Ingester.mu is held.
+func (s *source) put(it *item) (start bool, wait <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.queue = append(s.queue, it)
 	s.bytes += len(it.message.Payload)
 	s.touched = true
-	if !s.running {
+	if start = !s.running; start {
 		s.running = true
-		s.g.working.Go(s.work)
+		s.g.working.Add(1)
 	}
 	if s.room == nil && (len(s.queue) >= s.g.cfg.QueueMessages || s.bytes >= s.g.cfg.QueueBytes) {
 		s.room = make(chan struct{})
 	}
-	return s.room
+	return start, s.room
+}
+
+// start begins the work on the queue: on this goroutine, if that takes no
+// append of its own and the log answers by itself, or else on another.
+func (s *source) start(it *item) {
+	if s.g.async == nil || !s.loaded || s.key.kind != keyTelemetry || !s.isRegistered(it.device.Device) {
+		go s.work()
+		return
+	}
+	s.open()
+	items, _ := s.take() // the caller's is among them
+	n, err := s.decide(items)
+	switch {
+	case err != nil || n < len(items):
+		s.loaded = false // what was decided is decided again
+		go s.workOn(items)
+	case len(s.events) == 0:
+		s.answer(items)
+		s.goOn(items)
+	default:
+		s.asked = items
+		s.g.async.AppendAsync(s.stream, s.at, s.events, s.appended)
+	}
+}
+
+// appended is the log's answer to what start has asked.
+func (s *source) appended(app eventlog.Appended, err error) {
+	items := s.asked
+	s.asked = nil
+	if err != nil {
+		go s.recover(items, err)
+		return
+	}
+	s.took(app)
+	s.answer(items)
+	s.goOn(items)
+}
+
+// recover goes on after an append that start has asked for and that failed.
+func (s *source) recover(items []*item, err error) {
+	if err = s.insist(context.WithoutCancel(s.g.ctx), err); err == nil {
+		s.answer(items)
+		s.goOn(items)
+		return
+	}
+	s.loaded = false
+	s.workOn(items)
+}
+
+// goOn ends the work, or has a goroutine go on with what has come meanwhile.
+func (s *source) goOn(items []*item) {
+	s.keep(items)
+	if items, more := s.take(); more {
+		go s.workOn(items)
+	}
+}
+
+func (s *source) open() {
+	if s.batch, _ = s.g.batches.Get().(*batch); s.batch == nil {
+		s.batch = new(batch)
+	}
 }
 
 // take gives the worker what is queued; false ends the worker.
@@ -109,6 +172,7 @@ func (s *source) take() ([]*item, bool) {
 		s.g.batches.Put(s.batch)
 		s.batch = nil
 		s.running = false
+		s.g.working.Done()
 		return nil, false
 	}
 	items := s.queue
@@ -128,22 +192,25 @@ func (s *source) silent() bool {
 
 // work empties the queue.
 func (s *source) work() {
-	s.batch, _ = s.g.batches.Get().(*batch)
-	if s.batch == nil {
-		s.batch = new(batch)
-	}
-	for {
-		items, ok := s.take()
-		if !ok {
-			return
-		}
+	s.open()
+	s.workOn(nil)
+}
+
+// workOn settles the items and empties the queue.
+func (s *source) workOn(items []*item) {
+	for more := true; more; items, more = s.take() {
 		for rest := items; len(rest) > 0; {
 			rest = rest[s.settle(rest):]
 		}
-		clear(items)
-		if cap(items) <= maxSpare { // a burst's memory is not kept
-			s.spare = items[:0]
-		}
+		s.keep(items)
+	}
+}
+
+// keep keeps the memory of a queue that has been settled, but not a burst's.
+func (s *source) keep(items []*item) {
+	clear(items)
+	if cap(items) <= maxSpare {
+		s.spare = items[:0]
 	}
 }
 
@@ -195,6 +262,20 @@ func (s *source) pause() {
 // try decides on the items, appends their events at once and answers. It
 // returns how many items it settled. After an error none is.
 func (s *source) try(items []*item) (int, error) {
+	n, err := s.decide(items)
+	if err != nil {
+		return 0, err
+	}
+	if err := s.append(context.WithoutCancel(s.g.ctx)); err != nil {
+		return 0, err
+	}
+	s.answer(items)
+	return n, nil
+}
+
+// decide decides on the items, or on as many as one append can hold, and
+// returns how many that were.
+func (s *source) decide(items []*item) (int, error) {
 	// An append that is under way when Close is called is seen through.
 	ctx := context.WithoutCancel(s.g.ctx)
 	if s.g.ctx.Err() != nil {
@@ -229,13 +310,6 @@ func (s *source) try(items []*item) (int, error) {
 			size += len(e.Data) + s.overhead()
 		}
 	}
-	if err := s.append(ctx); err != nil {
-		return 0, err
-	}
-	s.answer(items)
-	for i := range s.events {
-		s.events[i].Data = nil
-	}
 	return len(s.fates), nil
 }
 
@@ -267,26 +341,41 @@ func (s *source) side(it *item, ev eventlog.Event) (body, error) {
 	return b, nil
 }
 
-// append makes the batch durable. What the log could not take, or may have
-// taken, is tried again with the same ids at the same place, so that it is there
-// once; only a log that says no for good, or Close, ends that.
+// append makes the batch durable.
 func (s *source) append(ctx context.Context) error {
 	if len(s.events) == 0 {
 		return nil
 	}
+	app, err := s.g.log.Append(ctx, s.stream, s.at, s.events...)
+	if err != nil {
+		return s.insist(ctx, err)
+	}
+	s.took(app)
+	return nil
+}
+
+// insist goes on after an append that failed. What the log could not take, or
+// may have taken, is tried again with the same ids at the same place, so that it
+// is there once; only a log that says no for good, or Close, ends that.
+func (s *source) insist(ctx context.Context, err error) error {
 	for {
-		app, err := s.g.log.Append(ctx, s.stream, s.at, s.events...)
-		if err == nil {
-			s.at = eventlog.At(app.Revision)
-			s.rules.appended()
-			return nil
-		}
 		if errors.Is(err, eventlog.ErrConflict) || !passing(err) || s.g.ctx.Err() != nil {
 			return err
 		}
 		s.g.counters.Retries.Add(1)
 		s.pause()
+		var app eventlog.Appended
+		if app, err = s.g.log.Append(ctx, s.stream, s.at, s.events...); err == nil {
+			s.took(app)
+			return nil
+		}
 	}
+}
+
+// took notes that the batch is in the log.
+func (s *source) took(app eventlog.Appended) {
+	s.at = eventlog.At(app.Revision)
+	s.rules.appended()
 }
 
 // answer tells every item's sender, in order.
@@ -302,6 +391,9 @@ func (s *source) answer(items []*item) {
 		}
 		it.done(f.outcome)
 		s.recycle(it)
+	}
+	for i := range s.events {
+		s.events[i].Data = nil
 	}
 }
 

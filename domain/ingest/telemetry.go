@@ -63,7 +63,7 @@ func countAhead(c *Counters, _ *item)      { c.Ahead.Add(1) }
 // what they measured.
 func (s *source) register(ctx context.Context, it *item) error {
 	id := it.device.Device
-	if id == s.device || s.g.registered(id) || !validName(id) {
+	if s.isRegistered(id) || !validName(id) {
 		return nil
 	}
 	if err := s.g.register(ctx, it.device); err != nil {
@@ -72,6 +72,9 @@ func (s *source) register(ctx context.Context, it *item) error {
 	s.device = strings.Clone(id) // it may be a part of a payload
 	return nil
 }
+
+// isRegistered reports whether register has nothing to do for a device.
+func (s *source) isRegistered(id string) bool { return id == s.device || s.g.registered(id) }
 
 // deadLetterRules append whatever comes.
 type deadLetterRules struct{}

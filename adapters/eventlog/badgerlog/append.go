@@ -24,7 +24,9 @@ type request struct {
 	epoch  uint16  // not 0: it opens this epoch
 
 	state atomic.Int32 // waiting, then taken or withdrawn
-	done  chan struct{}
+	// Whoever asked waits for done or, of AppendAsync, is called with then.
+	done chan struct{}
+	then func(eventlog.Appended, error)
 	// The answer, written by the committer before done is closed.
 	appended eventlog.Appended
 	err      error
@@ -57,11 +59,8 @@ func (l *Log) Append(ctx context.Context, id eventlog.StreamID, expected eventlo
 		return eventlog.Appended{}, err
 	}
 	r := l.prepare(id, expected, events)
-	if n := r.texts + r.data; n > eventlog.MaxAppendBytes {
-		return eventlog.Appended{}, fmt.Errorf("append of %d bytes to %s: %w", n, id, eventlog.ErrTooLarge)
-	}
 	if err := l.enqueue(ctx, r); err != nil {
-		return eventlog.Appended{}, fmt.Errorf("append to %s: %w", id, err)
+		return eventlog.Appended{}, err
 	}
 	select {
 	case <-r.done:
@@ -71,13 +70,51 @@ func (l *Log) Append(ctx context.Context, id eventlog.StreamID, expected eventlo
 		}
 		<-r.done // the committer has it: its answer is a sync away
 	}
+	return l.answer(ctx, r)
+}
+
+// AppendAsync implements eventlog.AsyncAppender.
+func (l *Log) AppendAsync(id eventlog.StreamID, expected eventlog.Expected, events []eventlog.NewEvent, done func(eventlog.Appended, error)) {
+	err := eventlog.CheckAppend(id, events)
+	if err == nil {
+		r := l.prepare(id, expected, events)
+		r.then = done
+		err = l.enqueue(context.Background(), r)
+	}
+	if err != nil {
+		done(eventlog.Appended{}, err)
+	}
+}
+
+// answer says what became of a request that the committer has answered.
+func (l *Log) answer(ctx context.Context, r *request) (eventlog.Appended, error) {
 	if errors.Is(r.err, errBehind) {
 		return l.repeated(ctx, r)
 	}
-	return r.appended, wrap(r.err, "append to %s", id)
+	return r.appended, wrap(r.err, "append to %s", r.stream)
+}
+
+// answerAll is the goroutine that answers what came by AppendAsync, so that the
+// next commit need not wait for the callers.
+func (l *Log) answerAll() {
+	for batch := range l.answers {
+		for _, r := range batch {
+			r.then(l.answer(context.Background(), r))
+		}
+	}
 }
 
 func (l *Log) enqueue(ctx context.Context, r *request) error {
+	if n := r.texts + r.data; n > eventlog.MaxAppendBytes {
+		return fmt.Errorf("append of %d bytes to %s: %w", n, r.stream, eventlog.ErrTooLarge)
+	}
+	if r.then == nil {
+		r.done = make(chan struct{})
+	}
+	return wrap(l.queueUp(ctx, r), "append to %s", r.stream)
+}
+
+func (l *Log) queueUp(ctx context.Context, r *request) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -99,7 +136,7 @@ func (l *Log) enqueue(ctx context.Context, r *request) error {
 
 // prepare does in the caller's goroutine all that does not need the committer.
 func (l *Log) prepare(id eventlog.StreamID, expected eventlog.Expected, events []eventlog.NewEvent) *request {
-	r := &request{stream: id, expected: expected, events: make([]event, 0, len(events)), done: make(chan struct{})}
+	r := &request{stream: id, expected: expected, events: make([]event, 0, len(events))}
 	var text []byte
 	for i := range events {
 		e := &events[i]

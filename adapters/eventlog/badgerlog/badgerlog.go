@@ -146,8 +146,9 @@ type Log struct {
 	guard  guard
 
 	queue     chan *request
-	poke      chan struct{} // the notifier has something to tell
-	toWindows chan *window  // closed windows on their way to the disk
+	answers   chan []*request // of AppendAsync, a commit's at once; closed by the committer
+	poke      chan struct{}   // the notifier has something to tell
+	toWindows chan *window    // closed windows on their way to the disk
 	bell      bell
 	counters  counters
 
@@ -199,7 +200,10 @@ func (e extent) of(other bool) eventlog.Position {
 	return e.telemetry
 }
 
-var _ eventlog.Log = (*Log)(nil)
+var (
+	_ eventlog.Log           = (*Log)(nil)
+	_ eventlog.AsyncAppender = (*Log)(nil)
+)
 
 // Origin implements eventlog.Log.
 func (l *Log) Origin() string { return l.origin }

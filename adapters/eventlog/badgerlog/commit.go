@@ -15,7 +15,7 @@ import (
 const (
 	// maxRequests keeps the index keys of a commit within a transaction
 	// (memTableBytes): two keys each at most.
-	maxRequests = 4096
+	maxRequests = 1024
 	// gatherBytes: nothing is added to a commit of this size, so that with the
 	// largest append it stays below 4 MiB.
 	gatherBytes = 3 << 20
@@ -66,6 +66,7 @@ func newCommitter() committer {
 
 // commitAll is the committer goroutine.
 func (l *Log) commitAll() {
+	defer close(l.answers)
 	var batch []*request
 	for {
 		r := l.committer.held
@@ -110,10 +111,17 @@ func (l *Log) commit(batch []*request) {
 			}
 		}
 	}
+	async := make([]*request, 0, len(batch))
 	for _, r := range batch {
-		if r.done != nil {
+		switch {
+		case r.then != nil:
+			async = append(async, r)
+		case r.done != nil:
 			close(r.done)
 		}
+	}
+	if len(async) > 0 {
+		l.answers <- async
 	}
 }
 
@@ -364,8 +372,11 @@ func (l *Log) publish() {
 func (l *Log) refuseQueue() {
 	refuse := func(r *request) {
 		if r != nil && r.state.CompareAndSwap(waiting, taken) {
-			r.err = fmt.Errorf("log %s: %w", l.dir, eventlog.ErrClosed)
-			close(r.done)
+			if r.err = fmt.Errorf("log %s: %w", l.dir, eventlog.ErrClosed); r.then != nil {
+				r.then(eventlog.Appended{}, r.err)
+			} else {
+				close(r.done)
+			}
 		}
 	}
 	refuse(l.committer.held)

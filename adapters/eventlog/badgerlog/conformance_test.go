@@ -43,6 +43,12 @@ func TestConformance(t *testing.T) {
 	})
 }
 
+func TestConformanceOfAppendAsync(t *testing.T) {
+	eventlogtest.Run(t, func(t *testing.T) eventlog.Log {
+		return eventlogtest.ByAsync(open(t, t.TempDir(), badgerlog.Config{IDs: derive}))
+	})
+}
+
 // TestConformanceOfSmallWindows makes what is rare in a day's log frequent:
 // windows that close all the time, and nothing left in memory.
 func TestConformanceOfSmallWindows(t *testing.T) {

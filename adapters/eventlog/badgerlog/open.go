@@ -30,7 +30,7 @@ const (
 // that it has acknowledged, and with ErrLocked one that is in use.
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	l := &Log{
-		cfg: cfg.complete(dir), dir: dir, queue: make(chan *request, maxRequests), poke: make(chan struct{}, 1),
+		cfg: cfg.complete(dir), dir: dir, queue: make(chan *request, maxRequests), answers: make(chan []*request, 2), poke: make(chan struct{}, 1),
 		toWindows: make(chan *window, 4), toSeal: make(chan struct{}, 1), stop: make(chan struct{}), failed: make(chan error, 1),
 		voice: &badgerVoice{log: cfg.Log}, committer: newCommitter(),
 		counts: map[eventlog.StreamID]uint64{}, categories: map[string]eventlog.Position{},
@@ -60,7 +60,7 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 		return nil, errors.Join(err, db.Close())
 	}
 	l.toSeal <- struct{}{} // what an earlier process has left
-	for _, run := range []func(){l.commitAll, l.writeWindows, l.wakeAll, l.keepHouse, l.sealAll} {
+	for _, run := range []func(){l.commitAll, l.answerAll, l.writeWindows, l.wakeAll, l.keepHouse, l.sealAll} {
 		l.done.Go(run)
 	}
 	return l, nil

@@ -35,6 +35,7 @@ func (a *acceptor) Serve(establish listeners.EstablishFn) {
 			time.Sleep(acceptPause)
 			continue
 		}
+		conn = a.b.lendable(conn)
 		// mochi sets its own deadline from the keep-alive once CONNECT has come.
 		_ = conn.SetDeadline(time.Now().Add(a.b.cfg.ConnectWithin))
 		a.b.conns.Store(conn, nil)

@@ -141,6 +141,7 @@ func (c *Config) defaults() error {
 type Broker struct {
 	cfg      Config
 	listener net.Listener
+	pollers  *pollers // nil where there are none
 	mqtt     *mqtt.Server
 	own      *mqtt.Client // publishes what the server itself says
 	sessions sync.Map     // *mqtt.Client → *session, while connected
@@ -214,6 +215,9 @@ func Listen(ctx context.Context, cfg Config) (*Broker, error) {
 		}),
 		live: map[string]*session{}, delayed: map[string]*time.Timer{},
 	}
+	if b.pollers, err = newPollers(); err != nil {
+		return nil, errors.Join(err, l.Close())
+	}
 	b.own = b.mqtt.NewClient(nil, mqtt.LocalListener, mqtt.InlineClientId, true)
 	if err := b.mqtt.AddHook(&hook{b: b}, nil); err != nil {
 		return nil, errors.Join(fmt.Errorf("mqtt: %w", err), l.Close())
@@ -230,6 +234,9 @@ func (b *Broker) Addr() net.Addr { return b.listener.Addr() }
 // Run serves until ctx ends, then ends all connections and returns ctx's error.
 // Messages that the handler still has are not acknowledged any more.
 func (b *Broker) Run(ctx context.Context) error {
+	if b.pollers != nil {
+		b.serving.Go(b.pollers.run)
+	}
 	b.serving.Add(1) // the acceptor, which Serve starts
 	if err := b.mqtt.Serve(); err != nil {
 		return fmt.Errorf("mqtt: %w", err)
@@ -259,8 +266,13 @@ func (b *Broker) shut() {
 		_ = c.(net.Conn).Close()
 		return true
 	})
+	if b.pollers != nil {
+		b.pollers.close()
+	}
 	b.serving.Wait()
 }
+
+func (b *Broker) hasSubscribers() bool { return atomic.LoadInt64(&b.mqtt.Info.Subscriptions) > 0 }
 
 func (b *Broker) isClosing() bool {
 	b.mu.Lock()

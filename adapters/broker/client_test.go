@@ -2,6 +2,7 @@ package broker_test
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -49,6 +50,8 @@ type hello struct {
 	will    *will
 	clean   bool
 	props   []byte // MQTT 5 CONNECT properties
+	// keepalive in seconds; 0 means 60.
+	keepalive byte
 }
 
 func dial(t testing.TB, addr string, h hello) *raw {
@@ -85,7 +88,7 @@ func connect(h hello) []byte {
 			flags |= 32
 		}
 	}
-	b = append(b, flags, 0, 60)
+	b = append(b, flags, 0, cmp.Or(h.keepalive, 60))
 	if h.version == 5 {
 		b = append(length(b, len(h.props)), h.props...)
 	}

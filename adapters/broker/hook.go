@@ -89,6 +89,9 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	atomic.StoreUint32(&cl.Properties.Will.Flag, 0)
 	h.b.sessions.Store(cl, s)
 	h.b.counts.connected.Add(1)
+	if c, ok := cl.Net.Conn.(*conn); ok {
+		c.session = s // from here on it can be lent
+	}
 	h.b.arrive(s)
 }
 

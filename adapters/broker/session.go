@@ -1,8 +1,10 @@
 package broker
 
 import (
+	"io"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -21,6 +23,7 @@ type session struct {
 	gone    chan struct{}   // closed with the session
 	severed bool            // flush has cut the client off
 	details bool            // the client may be told user properties on acknowledgements
+	raw     syscall.RawConn // of a plain TCP connection, else nil
 
 	// mu guards all below. The handler's goroutine, the connection's reader and
 	// flush hold it, briefly.
@@ -37,6 +40,7 @@ type entry struct {
 	id     uint16
 	qos    byte
 	retain bool
+	dup    bool
 	will   bool
 	topic  string
 	data   []byte
@@ -48,6 +52,9 @@ type entry struct {
 func newSession(b *Broker, cl *mqtt.Client) *session {
 	s := &session{b: b, cl: cl, number: b.counts.connections.Add(1), gone: make(chan struct{})}
 	s.room.L = &s.mu
+	if conn, ok := cl.Net.Conn.(syscall.Conn); ok {
+		s.raw, _ = conn.SyscallConn() // nil if it is closed
+	}
 	p := &cl.Properties
 	s.details = p.ProtocolVersion == 5 && (!p.Props.RequestProblemInfoFlag || p.Props.RequestProblemInfo != 0)
 	if atomic.LoadUint32(&p.Will.Flag) == 1 {
@@ -76,9 +83,10 @@ func (s *session) receive(pk *packets.Packet, now time.Time) {
 		s.mu.Unlock()
 		return
 	}
-	e := s.push(pk, false)
+	e := s.entry(pk, false)
+	s.window = append(s.window, e)
 	s.mu.Unlock()
-	if wait := s.hand(e, pk, now); wait != nil {
+	if wait := s.hand(e, now); wait != nil {
 		s.b.counts.backPressure.Add(1)
 		select {
 		case <-wait:
@@ -87,10 +95,21 @@ func (s *session) receive(pk *packets.Packet, now time.Time) {
 	}
 }
 
-// push appends a message to the window. The caller holds s.mu.
-func (s *session) push(pk *packets.Packet, will bool) *entry {
+// tryPush appends a message to the window if that has room.
+func (s *session) tryPush(e *entry) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.window) >= int(s.b.cfg.Window) {
+		return false
+	}
+	s.window = append(s.window, e)
+	return true
+}
+
+func (s *session) entry(pk *packets.Packet, will bool) *entry {
 	e := &entry{
-		s: s, id: pk.PacketID, qos: pk.FixedHeader.Qos, retain: pk.FixedHeader.Retain, topic: pk.TopicName, data: pk.Payload, will: will,
+		s: s, id: pk.PacketID, qos: pk.FixedHeader.Qos, retain: pk.FixedHeader.Retain, dup: pk.FixedHeader.Dup,
+		topic: pk.TopicName, data: pk.Payload, will: will,
 	}
 	if p := &pk.Properties; len(p.User) > 0 || p.PayloadFormatFlag || p.MessageExpiryInterval > 0 || p.ContentType != "" ||
 		p.ResponseTopic != "" || len(p.CorrelationData) > 0 {
@@ -99,16 +118,15 @@ func (s *session) push(pk *packets.Packet, will bool) *entry {
 			MessageExpiryInterval: p.MessageExpiryInterval, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
 		}
 	}
-	s.window = append(s.window, e)
 	return e
 }
 
-func (s *session) hand(e *entry, pk *packets.Packet, now time.Time) (wait <-chan struct{}) {
+func (s *session) hand(e *entry, now time.Time) (wait <-chan struct{}) {
 	s.b.counts.received.Add(1)
 	s.b.counts.inFlight.Add(1)
 	return s.b.cfg.Handler(Publish{
 		Client: s.cl.ID, User: string(s.cl.Properties.Username), Topic: e.topic, Payload: e.data, QoS: e.qos,
-		Retain: e.retain, Dup: pk.FixedHeader.Dup, Will: e.will, Version: s.cl.Properties.ProtocolVersion, Received: now, Connection: s.number,
+		Retain: e.retain, Dup: e.dup, Will: e.will, Version: s.cl.Properties.ProtocolVersion, Received: now, Connection: s.number,
 	}, e.finish)
 }
 
@@ -122,10 +140,52 @@ func (e *entry) finish(a Ack) {
 	}
 	e.done, e.ack = true, a
 	s.b.counts.inFlight.Add(-1)
-	if !s.flushing && len(s.window) > 0 && s.window[0].done {
-		s.flushing = true
-		go s.flush()
+	if s.flushing || len(s.window) == 0 || !s.window[0].done {
+		return
 	}
+	if s.answerOne() {
+		return
+	}
+	s.flushing = true
+	go s.flush()
+}
+
+// answerOne answers the only message in the window on the spot, if that is a
+// PUBACK, the client takes it without a wait, and nobody else wants the message:
+// what clients with one message in flight do all the time. s.mu is held.
+func (s *session) answerOne() bool {
+	e := s.window[0]
+	if len(s.window) != 1 || e.qos != 1 || e.will || e.retain || e.ack != (Ack{}) || s.closed || s.b.hasSubscribers() {
+		return false
+	}
+	var packet [4]byte
+	if !s.tryWrite(e.appendAck(packet[:0])) {
+		return false
+	}
+	s.window[0] = nil
+	s.window = s.window[:0]
+	s.count(e)
+	s.room.Broadcast()
+	return true
+}
+
+// tryWrite writes a packet if that needs no waiting.
+func (s *session) tryWrite(packet []byte) bool {
+	if s.raw == nil || !s.cl.TryLock() {
+		return false
+	}
+	defer s.cl.Unlock()
+	n := 0
+	err := s.raw.Write(func(fd uintptr) bool {
+		n, _ = syscall.Write(int(fd), packet)
+		return true
+	})
+	// A socket that takes a part of four bytes does not exist, but if it did the
+	// connection would be beyond help.
+	if n > 0 && n < len(packet) {
+		s.cl.Stop(io.ErrShortWrite)
+	}
+	return err == nil && n == len(packet)
 }
 
 // flush writes the acknowledgements that are due, oldest first, as many as there
@@ -202,6 +262,7 @@ func (s *session) write(buf []byte) {
 	s.cl.Lock()
 	_ = s.cl.Net.Conn.SetWriteDeadline(time.Now().Add(s.b.cfg.WriteWithin))
 	_, err := s.cl.Net.Conn.Write(buf)
+	_ = s.cl.Net.Conn.SetWriteDeadline(time.Time{}) // it must not end one of mochi's
 	s.cl.Unlock()
 	if err != nil {
 		s.cl.Stop(err) // it will come back and send what it got no answer for
@@ -218,7 +279,7 @@ func (s *session) count(e *entry) {
 // pass gives a durable message to subscribers and to the retained messages, in
 // the client's name.
 func (s *session) pass(e *entry) {
-	if !e.retain && atomic.LoadInt64(&s.b.mqtt.Info.Subscriptions) == 0 {
+	if !e.retain && !s.b.hasSubscribers() {
 		return
 	}
 	if s.voice == nil {

@@ -57,9 +57,10 @@ func (b *Broker) leave(s *session, clean bool) {
 func (b *Broker) publishWill(s *session) {
 	b.counts.wills.Add(1)
 	s.mu.Lock()
-	e := s.push(s.will, true)
+	e := s.entry(s.will, true)
+	s.window = append(s.window, e)
 	s.mu.Unlock()
-	s.hand(e, s.will, time.Now())
+	s.hand(e, time.Now())
 }
 
 // remember notes that a QoS 2 message has been received, so that mochi answers

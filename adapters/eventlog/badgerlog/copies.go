@@ -83,7 +83,7 @@ func (l *Log) syncCopies() error {
 // other in one stream and come from one commit.
 func (l *Log) prepareCopies(records []eventlog.Record) (*request, []eventlog.Record) {
 	first := &records[0]
-	r := &request{stream: first.Stream, expected: eventlog.After(first.Revision), done: make(chan struct{})}
+	r := &request{stream: first.Stream, expected: eventlog.After(first.Revision)}
 	r.copied = &copied{first: first.Position, recorded: first.Recorded}
 	n := 0
 	for ; n < len(records) && n < maxCopied && r.texts+r.data < maxCopiedBytes; n++ {

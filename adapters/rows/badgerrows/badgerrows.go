@@ -46,7 +46,7 @@ const (
 // Store is a projections.Store in Badger.
 type Store struct {
 	db   *badger.DB
-	stop chan struct{}  // closed by Close
+	stop chan struct{} // closed by Close
 	end  sync.Once
 	done sync.WaitGroup // the collector
 

@@ -23,6 +23,9 @@ func NewBudget(bytes int64, stop bool) *Budget {
 	return &Budget{bytes: bytes, stop: stop, held: map[*Outbox]int64{}}
 }
 
+// Fresh returns a budget like this one, without lanes.
+func (b *Budget) Fresh() *Budget { return NewBudget(b.bytes, b.stop) }
+
 // join adds a lane.
 func (b *Budget) join(o *Outbox) {
 	b.mu.Lock()

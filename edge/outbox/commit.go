@@ -68,17 +68,24 @@ func (o *Outbox) why() error {
 // is closed or the queue fails: a failed sync may or may not have happened, so
 // nothing can be promised after it.
 func (o *Outbox) commit(ctx context.Context) {
-	tick := time.NewTicker(ackWithin)
-	defer tick.Stop()
+	// The timer runs only while something waits for it: a gateway has lanes that
+	// are idle for days.
+	timer := time.NewTimer(ackWithin)
+	defer timer.Stop()
 	var err error
 	closed := false
 	for err == nil && !closed {
 		select {
 		case p := <-o.puts:
 			err = o.write(ctx, o.gather(p))
-		case <-tick.C:
+		case <-o.first:
+			timer.Reset(ackWithin)
+		case <-timer.C:
 			if o.ackDue() || o.stop.due() {
 				err = o.write(ctx, nil)
+			}
+			if o.waits() {
+				timer.Reset(ackWithin)
 			}
 		case <-o.acks:
 			err = o.write(ctx, nil)
@@ -114,6 +121,21 @@ func (o *Outbox) gather(first *put) []*put {
 		}
 	}
 	return all
+}
+
+// waits reports whether something is to be written later.
+func (o *Outbox) waits() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.answers.messages > 0 || len(o.stop.fresh) > 0
+}
+
+// later makes the committer look again after ackWithin.
+func (o *Outbox) later() {
+	select {
+	case o.first <- struct{}{}:
+	default:
+	}
 }
 
 // ackDue reports whether answers have waited long enough for a commit.
@@ -182,6 +204,7 @@ func (o *Outbox) batch(ctx context.Context, puts []*put) (b batch, taken int, er
 		if o.cfg.Shared.stops(o, b.Head.Bytes+bytes, messages) {
 			p.err = fmt.Errorf("outbox %s: its budget of %d bytes is used up: %w", o.cfg.Gateway, o.cfg.Shared.bytes, ErrFull)
 			o.refuse(messages)
+			o.later()
 			continue
 		}
 		for _, m := range messages {
@@ -228,6 +251,7 @@ func (o *Outbox) apply(ctx context.Context, b batch) error {
 	}
 	if o.cfg.Shared.stop {
 		o.refuse(b.Put)
+		o.later()
 		return err
 	}
 	var need int64

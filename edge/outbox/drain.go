@@ -306,6 +306,7 @@ func (o *Outbox) answered(f flown, refused string) {
 	defer o.mu.Unlock()
 	if o.answers.messages == 0 {
 		o.answers.since = time.Now()
+		o.later()
 	}
 	o.answers.acked = f.last
 	o.answers.messages++

@@ -70,10 +70,11 @@ const (
 // follows at its own rate. Alarms overtake both. A lane is opened when it is
 // needed first.
 type Lanes struct {
-	cfg    LanesConfig
-	opened chan string // lanes for Run to drain
+	cfg     LanesConfig
+	opening chan struct{} // held by whoever opens a lane, for as long as a disk takes
+	opened  chan *Outbox  // lanes for Run to drain
 
-	mu    sync.Mutex // guards all below; held while a lane is opened
+	mu    sync.Mutex // guards all below, for moments only
 	lanes map[string]*Outbox
 	spill bool // new messages go to the backlog
 }
@@ -90,7 +91,7 @@ func OpenLanes(ctx context.Context, cfg LanesConfig) (*Lanes, error) {
 	if cfg.Idle <= 0 {
 		cfg.Idle = idleBeside
 	}
-	l := &Lanes{cfg: cfg, lanes: map[string]*Outbox{}, opened: make(chan string, len(ranks))}
+	l := &Lanes{cfg: cfg, lanes: map[string]*Outbox{}, opening: make(chan struct{}, 1), opened: make(chan *Outbox, len(ranks))}
 	for _, lane := range append([]string{LiveLane}, cfg.Known...) {
 		if _, err := l.lane(ctx, lane); err != nil {
 			return nil, errors.Join(err, l.Close())
@@ -101,9 +102,16 @@ func OpenLanes(ctx context.Context, cfg LanesConfig) (*Lanes, error) {
 
 // lane returns an outbox, opening it if it is not open.
 func (l *Lanes) lane(ctx context.Context, name string) (*Outbox, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if o := l.lanes[name]; o != nil {
+	if o := l.Lane(name); o != nil {
+		return o, nil
+	}
+	select {
+	case l.opening <- struct{}{}:
+		defer func() { <-l.opening }()
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	if o := l.Lane(name); o != nil { // somebody else was first
 		return o, nil
 	}
 	rank, ok := ranks[name]
@@ -126,8 +134,10 @@ func (l *Lanes) lane(ctx context.Context, name string) (*Outbox, error) {
 	if err != nil {
 		return nil, err
 	}
+	l.mu.Lock()
 	l.lanes[name] = o
-	l.opened <- name
+	l.mu.Unlock()
+	l.opened <- o
 	return o, nil
 }
 
@@ -146,10 +156,7 @@ func (l *Lanes) choose(p Priority) string {
 	if p == Alarm {
 		return AlarmLane
 	}
-	l.mu.Lock()
-	live := l.lanes[LiveLane]
-	l.mu.Unlock()
-	depth := live.depth()
+	depth := l.Lane(LiveLane).depth()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -186,10 +193,7 @@ func (l *Lanes) Run(ctx context.Context, link func(source string) (Link, error))
 	defer all.Wait()
 	for {
 		select {
-		case name := <-l.opened:
-			l.mu.Lock()
-			o := l.lanes[name]
-			l.mu.Unlock()
+		case o := <-l.opened:
 			way, err := link(o.cfg.Gateway)
 			if err != nil {
 				return err

@@ -233,6 +233,7 @@ type Outbox struct {
 	queue Queue
 	puts  chan *put
 	acks  chan struct{} // capacity 1: enough answers for a commit of their own
+	first chan struct{} // capacity 1: something waits to be written, but not for long
 	room  chan struct{} // capacity 1: another lane needs this one to drop something
 	done  chan struct{} // closed by Close
 	ended chan struct{} // closed when the committer has ended
@@ -278,7 +279,7 @@ func Open(ctx context.Context, queue Queue, cfg Config) (*Outbox, error) {
 	}
 	o := &Outbox{
 		cfg: cfg.withDefaults(), queue: queue, head: head,
-		puts: make(chan *put), acks: make(chan struct{}, 1), room: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{}),
+		puts: make(chan *put), acks: make(chan struct{}, 1), room: make(chan struct{}, 1), first: make(chan struct{}, 1), done: make(chan struct{}), ended: make(chan struct{}), news: make(chan struct{}),
 	}
 	if head.Incarnation == "" {
 		if err := o.begin(ctx, previous, time.Now()); err != nil {

@@ -1,11 +1,13 @@
 // Package faultproxy is a TCP proxy that can be broken on purpose: cut (all
 // connections end and new ones are refused), frozen (connections stay and
-// nothing moves, as when a cable is pulled), and slowed down.
+// nothing moves, as when a cable is pulled), slowed down, and made to change
+// bytes.
 package faultproxy
 
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"sync"
 	"time"
@@ -23,6 +25,8 @@ type Proxy struct {
 	cut    bool
 	thaw   chan struct{} // not nil while frozen; closed by Heal
 	delay  time.Duration // of each piece of data
+	spoil  float64       // chance that a piece of data has one bit changed
+	spoilt uint64        // pieces that had
 	passed uint64        // connections made
 }
 
@@ -73,11 +77,36 @@ func (p *Proxy) Slow(d time.Duration) {
 	p.delay = d
 }
 
-// Heal ends what Cut, Freeze and Slow began.
+// Spoil changes one bit in each piece of data with this chance. TCP's own
+// checksum never sees it: what is spoilt must be noticed above.
+func (p *Proxy) Spoil(chance float64) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.spoil = chance
+}
+
+// Spoilt is how many pieces of data were changed so far.
+func (p *Proxy) Spoilt() uint64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.spoilt
+}
+
+// change spoils a piece of data if it is due.
+func (p *Proxy) change(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.spoil > 0 && rand.Float64() < p.spoil {
+		b[rand.IntN(len(b))] ^= 1 << rand.IntN(8)
+		p.spoilt++
+	}
+}
+
+// Heal ends what Cut, Freeze, Slow and Spoil began.
 func (p *Proxy) Heal() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.cut, p.delay = false, 0
+	p.cut, p.delay, p.spoil = false, 0, 0
 	if p.thaw != nil {
 		close(p.thaw)
 		p.thaw = nil
@@ -154,6 +183,7 @@ func (p *Proxy) pump(from, to net.Conn) {
 		if err != nil || !p.hold() {
 			return
 		}
+		p.change(buf[:n])
 		if _, err := to.Write(buf[:n]); err != nil {
 			return
 		}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -190,4 +192,14 @@ func (l *Log) turn(number uint16) error {
 // writeStart puts an epoch's beginning into a transaction.
 func writeStart(txn *badger.Txn, s epochStart) error {
 	return txn.Set(positionKey(epochKey, s.first), binary.AppendUvarint(nil, uint64(s.before)))
+}
+
+// Acknowledged reads from the HEAD file how far the log in dir was
+// acknowledged, also where the log cannot be opened any more.
+func Acknowledged(dir string) (last eventlog.Position, recorded time.Time, err error) {
+	f, h, err := openHead(filepath.Join(dir, headName))
+	if err != nil {
+		return 0, time.Time{}, err
+	}
+	return h.last, h.recorded, f.file.Close()
 }

@@ -1,0 +1,4 @@
+package backup
+
+// ReadRows reads a block's events.
+var ReadRows = readRows

@@ -41,11 +41,13 @@ func (s subscriptions) from(ctx context.Context, path string, after *eventlog.Po
 	if err != nil {
 		return nil, err
 	}
-	if *after > head || (after.Epoch() != head.Epoch() && *after != 0) {
+	if err := eventlog.CheckPosition(ctx, s.r.Read.Log, *after); errors.Is(err, eventlog.ErrPositionLost) {
 		return nil, &fault.Coded{
-			Err:      fmt.Errorf("%s %s: the log ends at %s: %w", path, *after, head, eventlog.ErrPositionLost),
+			Err:      fmt.Errorf("%s: %w", path, err),
 			Problems: []fault.Problem{{Path: []string{path}, Given: after.String(), Expected: "a position of this log, up to " + head.String()}},
 		}
+	} else if err != nil {
+		return nil, err
 	}
 	return after, nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -78,3 +79,38 @@ func send(ctx context.Context, w http.ResponseWriter, log eventlog.Log, after ev
 	_, err = out.Close()
 	return err
 }
+
+// Serve answers at the socket until ctx ends.
+func Serve(ctx context.Context, l net.Listener, log eventlog.Log) error {
+	s := &http.Server{
+		Handler: Handler(log), ReadHeaderTimeout: 10 * time.Second,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
+	stop := context.AfterFunc(ctx, func() { _ = s.Close() })
+	defer stop()
+	if err := s.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// ErrUnfinished is returned where a restore or a repair has been killed between
+// putting the old log aside and putting the new one in its place.
+var ErrUnfinished = errors.New("a restore or a repair was interrupted: run it again before anything else")
+
+// CheckUnfinished returns ErrUnfinished for a data directory without a log that
+// is about to get one: a server may not begin a new log there.
+func CheckUnfinished(data string) error {
+	if _, err := os.Stat(filepath.Join(data, "log")); !errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	for _, name := range []string{restoring, repairing} {
+		if _, err := os.Stat(filepath.Join(data, name)); err == nil {
+			return fmt.Errorf("%s is there and log is not: %w", filepath.Join(data, name), ErrUnfinished)
+		}
+	}
+	return nil
+}
+
+// repairing is where a repaired log is made before it takes its place.
+const repairing = "log.repairing"

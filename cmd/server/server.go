@@ -23,6 +23,7 @@ import (
 	"github.com/twinlog/twinlog/adapters/rows/badgerrows"
 	"github.com/twinlog/twinlog/adapters/uplink/mqttlink"
 	"github.com/twinlog/twinlog/adapters/uplink/wire"
+	"github.com/twinlog/twinlog/cmd/logtool"
 	"github.com/twinlog/twinlog/cmd/logurl"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/ingest"
@@ -48,6 +49,7 @@ type Server struct {
 	http       *http.Server
 	listener   net.Listener
 	served     net.Listener // where the log is served; nil: nowhere
+	operations net.Listener // the socket of the data directory, for backups; nil: there is none
 	requests   requests
 	stopped    atomic.Pointer[error] // why the log takes nothing any more
 }
@@ -71,7 +73,7 @@ func Open(ctx context.Context, c Config) (_ *Server, err error) {
 	if s.log, err = openLog(ctx, c); err != nil {
 		return nil, err
 	}
-	if s.rows, err = badgerrows.Open(filepath.Join(c.Data, "views"), badgerrows.Config{}); err != nil {
+	if s.rows, err = openRows(c.Data, c.Logger); err != nil {
 		return nil, fmt.Errorf("views: %w", err)
 	}
 	if s.people, err = local.Open(ctx, filepath.Join(c.Data, "keys"), s.log); err != nil {
@@ -112,6 +114,9 @@ func openLog(ctx context.Context, c Config) (logurl.Log, error) {
 
 // OpenLog opens the log of a data directory.
 func OpenLog(ctx context.Context, data string, logger *slog.Logger) (*badgerlog.Log, error) {
+	if err := logtool.CheckUnfinished(data); err != nil {
+		return nil, fmt.Errorf("log in %s: %w", data, err)
+	}
 	log, err := badgerlog.Open(ctx, filepath.Join(data, "log"), logurl.Embedded(logurl.Config{Logger: logger}))
 	if err != nil {
 		return nil, fmt.Errorf("log in %s: %w", data, err)
@@ -134,6 +139,11 @@ func (s *Server) listen(ctx context.Context) (err error) {
 		Handler: s.requests.counted(s.routes()), ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute,
 		BaseContext: func(net.Listener) context.Context { return s.requests.ctx },
 		ErrorLog:    slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
+	}
+	if !s.config.shared() {
+		if s.operations, err = logtool.Listen(ctx, s.config.Data); err != nil {
+			s.config.Logger.WarnContext(ctx, "no backups while this server runs", slog.Any("error", err))
+		}
 	}
 	if s.config.LogListen != "" {
 		if s.served, err = lc.Listen(ctx, "tcp", s.config.LogListen); err != nil {
@@ -183,6 +193,9 @@ func (s *Server) Run(ctx context.Context) error {
 	if s.served != nil {
 		work.start("log-listen", func() error { return esdbgrpc.New(s.log, esdbgrpc.Config{}).Serve(taking, s.served) })
 	}
+	if s.operations != nil {
+		work.start("operations", func() error { return logtool.Serve(taking, s.operations, s.log) })
+	}
 	work.start("http", func() error { return s.http.Serve(s.listener) })
 	select {
 	case <-ctx.Done():
@@ -212,7 +225,7 @@ func (s *Server) Close() error {
 	if s.requests.end != nil {
 		s.requests.end()
 	}
-	for _, l := range []net.Listener{s.listener, s.served} {
+	for _, l := range []net.Listener{s.listener, s.served, s.operations} {
 		if l == nil {
 			continue
 		}

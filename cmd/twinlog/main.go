@@ -4,6 +4,9 @@
 //	twinlog demo     a simulated pumping station and its twin, in one process
 //	twinlog serve    the server, for real use
 //	twinlog import   assets and samples from files
+//	twinlog backup   what is new in the log, into a backup
+//	twinlog restore  a log from a backup
+//	twinlog log      check, measure, copy or repair a log
 //
 // `twinlog COMMAND --help` is the manual of each.
 package main
@@ -29,6 +32,10 @@ type commands struct {
 	Demo   demoCommand   `cmd:"" help:"Run a simulated pumping station, its gateway and its twin in one process."`
 	Serve  serveCommand  `cmd:"" help:"Run the server."`
 	Import importCommand `cmd:"" help:"Bring assets or samples from a file into the log."`
+
+	Backup  backupCommand  `cmd:"" help:"Add what is new in the log to a backup."`
+	Restore restoreCommand `cmd:"" help:"Make a log from a backup, and say what is lost."`
+	Log     logCommand     `cmd:"" help:"Check, measure, copy or repair a log."`
 }
 
 // streams are where a command speaks: answers to out, everything else to err.

@@ -107,6 +107,11 @@ func (s *scope) page(first *int, after *string, most int, list ...any) (page, er
 			}},
 		}
 	case !s.pinned:
+		if log, ok := s.r.Log.(eventlog.Standing); ok {
+			if err := log.Stands(c.cut.Known); err != nil {
+				return p, fmt.Errorf("after: %w", err)
+			}
+		}
 		p.scope = &scope{r: s.r, cut: c.cut, pinned: true}
 	}
 	p.after = c.key

@@ -80,8 +80,8 @@ func (r *Reader) trail(ctx context.Context, upTo *eventlog.Position, first *int,
 	}
 	s := &scope{r: r, pinned: upTo != nil, cut: projections.Cut{Known: head}}
 	if upTo != nil {
-		if *upTo > head {
-			return t, fmt.Errorf("upTo %s: the log ends at %s: %w", *upTo, head, eventlog.ErrPositionLost)
+		if err := eventlog.CheckPosition(ctx, r.Log, *upTo); err != nil {
+			return t, fmt.Errorf("upTo: %w", err)
 		}
 		s.cut.Known = *upTo
 	}

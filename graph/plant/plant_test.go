@@ -91,7 +91,7 @@ func TestPages(t *testing.T) {
 	if _, err := later.page(&first, &next, 10, "list", "of this"); !errors.Is(err, fault.ErrCursorCut) {
 		t.Errorf("another cut: %v", err)
 	}
-	newest := &scope{cut: projections.Cut{Known: 9}}
+	newest := &scope{r: &Reader{}, cut: projections.Cut{Known: 9}}
 	if p, err = newest.page(&first, &next, 10, "list", "of this"); err != nil || p.scope.cut.Known != 7 || !p.scope.cut.AsOf.Equal(moment) || !p.scope.pinned {
 		t.Errorf("the newest goes on at the cursor's cut: %+v, %v", p.scope, err)
 	}

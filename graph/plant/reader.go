@@ -139,16 +139,12 @@ func (r *Reader) Plant(ctx context.Context, at *Moment, minPosition *eventlog.Po
 
 // await waits until a position is folded in everywhere.
 func (r *Reader) await(ctx context.Context, pos eventlog.Position, atMost time.Duration) error {
-	head, _, err := r.Log.Head(ctx)
-	if err != nil {
+	if err := eventlog.CheckPosition(ctx, r.Log, pos); err != nil {
 		return err
-	}
-	if pos > head {
-		return fmt.Errorf("position %s: the log ends at %s: %w", pos, head, eventlog.ErrPositionLost)
 	}
 	waiting, cancel := context.WithTimeout(ctx, atMost)
 	defer cancel()
-	err = r.Runner.WaitFor(waiting, pos)
+	err := r.Runner.WaitFor(waiting, pos)
 	if err != nil && ctx.Err() == nil && errors.Is(err, context.DeadlineExceeded) {
 		return &fault.Placed{Err: fmt.Errorf("position %s after %v: %w", pos, atMost, fault.ErrWaitTimeout), Position: r.folded()}
 	}
@@ -217,7 +213,7 @@ func (r *Reader) known(ctx context.Context, k *Known) (eventlog.Position, error)
 	case (k.At == nil) == (k.Time == nil):
 		return 0, fault.Bad("at.known", "not exactly one", "exactly one of at and time")
 	case k.At != nil:
-		return *k.At, nil
+		return *k.At, eventlog.CheckPosition(ctx, r.Log, *k.At)
 	}
 	return r.Log.KnownAt(ctx, *k.Time)
 }

@@ -2,8 +2,10 @@ package server
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 
+	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
 	"github.com/twinlog/twinlog/projections"
 )
 
@@ -30,11 +32,21 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		Lag     uint64 `json:"lag"` // positions behind the log's end
 	}
 	answer := struct {
-		Ready bool   `json:"ready"`
-		Views []view `json:"projections"`
+		Ready   bool     `json:"ready"`
+		Reasons []string `json:"reasons,omitempty"` // what is not as it should be
+		Views   []view   `json:"projections"`
 	}{Ready: s.stopped.Load() == nil}
+	if err := s.stopped.Load(); err != nil {
+		answer.Reasons = append(answer.Reasons, "log stopped: "+(*err).Error())
+	}
+	if err := s.sealError(); err != nil { // answers are up to date all the same
+		answer.Reasons = append(answer.Reasons, "log does not seal: "+err.Error())
+	}
 	for _, p := range s.runner.Status() {
-		answer.Ready = answer.Ready && caughtUp(p)
+		if !caughtUp(p) {
+			answer.Ready = false
+			answer.Reasons = append(answer.Reasons, fmt.Sprintf("%s is %d positions behind", p.Name, p.Lag))
+		}
 		answer.Views = append(answer.Views, view{p.Name, p.Version, p.Lag})
 	}
 	w.Header().Set("Content-Type", "application/json")
@@ -43,6 +55,14 @@ func (s *Server) ready(w http.ResponseWriter, _ *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 	}
 	_ = json.NewEncoder(w).Encode(answer)
+}
+
+// sealError is why the log does not seal telemetry, nil if it does or has none of its own.
+func (s *Server) sealError() error {
+	if l, ok := s.log.(*badgerlog.Log); ok {
+		return l.SealError()
+	}
+	return nil
 }
 
 func caughtUp(p projections.Status) bool { return p.Lag <= readyLag }

@@ -45,6 +45,15 @@ func (s *Server) metrics() *prometheus.Registry {
 	if l, ok := s.log.(*badgerlog.Log); ok {
 		counter("twinlog_log_commits_total", "Group commits of the log, each with one sync.", func() uint64 { return l.Counters().Commits })
 		counter("twinlog_log_block_bytes_total", "Bytes of blocks written to the log.", func() uint64 { return l.Counters().Bytes })
+		counter("twinlog_log_sealed_rows_total", "Telemetry rows sealed into columns.", func() uint64 { return l.Counters().SealedRows })
+		counter("twinlog_log_sealed_bytes_total", "Bytes of sealed windows written.", func() uint64 { return l.Counters().SealedBytes })
+		gauge("twinlog_log_unsealed_windows", "Full windows of telemetry that wait to be sealed.", func() float64 { return float64(l.UnsealedWindows()) })
+		gauge("twinlog_log_sealing_fails", "1 while sealing fails; /readyz says why.", func() float64 {
+			if l.SealError() != nil {
+				return 1
+			}
+			return 0
+		})
 		counter("twinlog_log_telemetry_blocks_read_total", "Telemetry blocks read.", func() uint64 { return l.Counters().TelemetryBlocks })
 		counter("twinlog_log_other_blocks_read_total", "Other blocks read.", func() uint64 { return l.Counters().OtherBlocks })
 	}

@@ -177,6 +177,7 @@ type Log struct {
 	recent     recent
 
 	sealed      atomic.Uint64 // position up to which telemetry is sealed
+	sealFailed  atomic.Pointer[error]
 	sealedUnits sealedCache
 	toSeal      chan struct{} // a window has been closed; capacity 1
 	// sealing is held by who seals, and guards maker and stale.

@@ -21,6 +21,9 @@ const (
 	// never rewrites. Smaller ones cost less in the table than their pointer.
 	blockThreshold = 1 << 10
 	indexCache     = 16 << 20
+	// tableBlock has room for four pieces of sealed parts: with 4,096 bytes it
+	// would be three, and a table being built would need more memory by a third.
+	tableBlock = 4200
 )
 
 // badgerOptions are chosen so that a log costs less than 128 MB of memory that
@@ -44,6 +47,7 @@ func badgerOptions(dir string, voice *badgerVoice) badger.Options {
 		WithCompactL0OnClose(true).
 		WithNumCompactors(2).
 		WithBaseTableSize(memTableBytes).
+		WithBlockSize(tableBlock).
 		WithValueLogFileSize(valueFileBytes).
 		WithValueThreshold(blockThreshold).
 		WithCompression(options.None).

@@ -40,7 +40,7 @@ func (m *partMemory) place(n int) []row {
 	}
 	start := len(m.rows)
 	if start+n > cap(m.rows) { // parts that were read before keep what they have
-		m.rows = append(make([]row, 0, max(2*cap(m.rows), start+n)), m.rows...)
+		m.rows = append(make([]row, 0, max(cap(m.rows)*5/4, start+n, 1<<15)), m.rows...)
 	}
 	m.rows = m.rows[:start+n]
 	return m.rows[start : start : start+n]
@@ -54,9 +54,10 @@ type numberMemory struct {
 	used   int // numbers of it
 }
 
-const numberChunk = 1 << 17
+const numberChunk = 1 << 15
 
-func (m *numberMemory) reset() { m.at, m.used = 0, 0 }
+// use makes m use these numbers and forget others.
+func (m *numberMemory) use(chunks [][]int64) { m.chunks, m.at, m.used = chunks, 0, 0 }
 
 // numbers returns n numbers, with anything in them.
 func (m *numberMemory) numbers(n int) []int64 {

@@ -21,11 +21,15 @@ import (
 const (
 	// sealBytes bounds the rows of one sealed window: a window of large rows
 	// is sealed in several.
-	sealBytes = 32 << 20
+	sealBytes = 16 << 20
 	// sealTxnBytes and sealTxnKeys keep the committer's wait for our syncs short.
 	sealTxnBytes = 256 << 10
 	sealTxnKeys  = 2000
 	sealEvery    = time.Second
+	// sealAgain: so long after a failure sealing is tried again.
+	sealAgain = 30 * time.Second
+	// sealIdle: after so many times of sealEvery without a window memory is given back.
+	sealIdle = 30
 	// collectBytes of deleted blocks are worth a look at the value files.
 	collectBytes = 128 << 20
 	// collectAgain: and again after so many, if nothing came of it because
@@ -60,6 +64,7 @@ func (l *Log) sealAll() {
 		<-l.stop
 		cancel()
 	})
+	idle := 0
 	for {
 		select {
 		case <-l.toSeal:
@@ -67,16 +72,60 @@ func (l *Log) sealAll() {
 		case <-l.stop:
 			return
 		}
-		for done := false; !done; {
-			var err error
-			if done, err = l.sealNext(ctx, &pacer{stop: l.stop, on: true}); err != nil {
-				if l.cfg.Log != nil && ctx.Err() == nil {
-					l.cfg.Log.LogAttrs(ctx, slog.LevelError, "sealing stopped, the blocks stay", slog.Any("error", err))
-				}
+		sealed, err := l.sealWaiting(ctx, &pacer{stop: l.stop, on: true})
+		if ctx.Err() != nil || l.failure.Load() != nil {
+			return
+		}
+		if err != nil {
+			select {
+			case <-time.After(sealAgain):
+			case <-l.stop:
 				return
 			}
 		}
+		if idle++; sealed {
+			idle = 0
+		}
+		if idle == sealIdle {
+			l.forgetMaker()
+		}
 	}
+}
+
+// sealWaiting seals what can be sealed now, and says whether there was
+// anything. SealError says from then on how it went.
+func (l *Log) sealWaiting(ctx context.Context, pace *pacer) (sealed bool, err error) {
+	for done := false; !done && err == nil; {
+		done, err = l.sealNext(ctx, pace)
+		sealed = sealed || !done && err == nil
+	}
+	if ctx.Err() != nil {
+		return sealed, err
+	}
+	if err == nil {
+		l.sealFailed.Store(nil)
+		return sealed, nil
+	}
+	if was := l.sealFailed.Swap(&err); was == nil && l.cfg.Log != nil {
+		l.cfg.Log.LogAttrs(ctx, slog.LevelError, "sealing fails, the blocks stay and it is tried again", slog.Any("error", err))
+	}
+	return sealed, err
+}
+
+// SealError is why telemetry is not sealed at the moment, nil if it is. Nothing
+// is lost by it, but the log grows a hundredfold faster.
+func (l *Log) SealError() error {
+	if err := l.sealFailed.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// forgetMaker gives back the memory that sealing used.
+func (l *Log) forgetMaker() {
+	l.sealing.Lock()
+	defer l.sealing.Unlock()
+	l.maker = partMaker{}
 }
 
 // pacer gives the time that it took back to others: sealing works half of the
@@ -113,6 +162,10 @@ func (l *Log) nextWindow() (end eventlog.Position, wait, ok bool) {
 	end = l.marks[i].Position
 	return end, len(l.closing) > 0 && l.closing[0].last <= end, true
 }
+
+// UnsealedWindows counts the full windows that are not sealed yet. The last of
+// them may have to wait until it is not the log's end.
+func (l *Log) UnsealedWindows() int { return l.windowsAfter(eventlog.Position(l.sealed.Load())) }
 
 // windowsAfter counts the closed windows after position p.
 func (l *Log) windowsAfter(p eventlog.Position) int {

@@ -247,6 +247,19 @@ func (g *sealGroup) full(k *sealKind) bool {
 	return g.rows >= groupRows || g.rows*k.n >= partSamples || g.bytes >= partBytes
 }
 
+// columns returns the memory of all columns.
+func (a *arranger) columns() (all [][]int64) {
+	for _, k := range a.kinds {
+		for c := range k.fixed {
+			all = append(all, k.fixed[c])
+		}
+		for i := range k.cols {
+			all = append(all, k.cols[i].num)
+		}
+	}
+	return all
+}
+
 // partPlan is a part that is to be made: some groups of one kind.
 type partPlan struct {
 	number int // from 1

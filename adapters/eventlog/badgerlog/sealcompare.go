@@ -28,7 +28,7 @@ type comparison struct {
 func (w *toBeSealed) compare(ctx context.Context, pace *pacer) (odd []int32, err error) {
 	v := w.l.ownView()
 	defer v.close()
-	w.maker.back.reset()
+	w.maker.back.use(w.maker.arranger.columns()) // which have been written
 	v.quiet, v.numbers = true, &w.maker.back
 	if w.unit, err = v.loadUnit(w.into); err != nil {
 		return nil, err

@@ -107,6 +107,32 @@ func TestSealedDamageIsNamed(t *testing.T) {
 	}
 }
 
+// TestSealErrorIsSeen: a block that cannot be sealed is said, until it can.
+func TestSealErrorIsSeen(t *testing.T) {
+	l, err := Open(t.Context(), t.TempDir(), Config{Window: 6, RecentBytes: 1, NoSealing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	expected := eventlog.NoStream
+	for i := range 12 {
+		e := eventlog.NewEvent{ID: eventlog.EventID{1, byte(i)}, Type: eventlog.TelemetryRecorded, Data: []byte{byte(i)}}
+		a, err := l.Append(t.Context(), "telemetry-a.0", expected, e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		expected = eventlog.At(a.Revision)
+	}
+	restore := spoilKey(t, l.db, keysOf(t, l.db, telemetryKey)[2], 1)
+	if sealed, err := l.sealWaiting(t.Context(), &pacer{}); sealed || !errors.Is(err, eventlog.ErrDamaged) || !errors.Is(l.SealError(), err) {
+		t.Errorf("a damaged block: sealed %v, %v; SealError says %v", sealed, err, l.SealError())
+	}
+	restore()
+	if sealed, err := l.sealWaiting(t.Context(), &pacer{}); !sealed || err != nil || l.SealError() != nil || l.sealed.Load() != 6 {
+		t.Errorf("mended: sealed %v up to %d, %v; SealError says %v", sealed, l.sealed.Load(), err, l.SealError())
+	}
+}
+
 // spoilKey flips a bit of a key's value, or deletes the key if bit is even.
 func spoilKey(t *testing.T, db *badger.DB, key []byte, bit int) (restore func()) {
 	t.Helper()

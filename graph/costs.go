@@ -27,6 +27,10 @@ func costs() gen.ComplexityRoot {
 	c.Plant.Aggregates = func(child int, tags []string, _, _ time.Time, _ time.Duration, functions []plant.Aggregate, _ *plant.AggregateConfiguration, most *int) int {
 		return len(tags)*len(functions)*child + count(most, 10_000)/10
 	}
+	c.Plant.Diff = func(child int, _ plant.Moment, first *int, _ *string) int { return list(child, first, 200) }
+	c.Tag.Gaps = func(child int, _, _ time.Time, first *int, _ *string) int { return list(child, first, 100) }
+	c.Tag.Versions = func(child int, _ time.Time) int { return 1 + usual*child }
+	c.Query.Lineage = func(child int, _ string, _, first *int) int { return list(child, first, 200) }
 	c.Asset.Children = func(child int, first *int, _ *string) int { return list(child, first, 50) }
 	c.Asset.Descendants = func(child int, _ *asset.Level, first *int, _ *string) int { return list(child, first, 100) }
 	c.Asset.Tags = func(child int, first *int, _ *string) int { return list(child, few(first, 100), 100) }

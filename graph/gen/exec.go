@@ -245,6 +245,32 @@ type ComplexityRoot struct {
 		Version func(childComplexity int) int
 	}
 
+	Gap struct {
+		From    func(childComplexity int) int
+		Reasons func(childComplexity int) int
+		To      func(childComplexity int) int
+	}
+
+	GapConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	GapEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	GapReason struct {
+		Count    func(childComplexity int) int
+		Evidence func(childComplexity int) int
+		From     func(childComplexity int) int
+		Kind     func(childComplexity int) int
+		Note     func(childComplexity int) int
+		To       func(childComplexity int) int
+	}
+
 	Impact struct {
 		Assets     func(childComplexity int) int
 		Digest     func(childComplexity int) int
@@ -253,6 +279,37 @@ type ComplexityRoot struct {
 		Samples    func(childComplexity int) int
 		To         func(childComplexity int) int
 		Unassigned func(childComplexity int) int
+	}
+
+	Lineage struct {
+		Causes    func(childComplexity int) int
+		Effects   func(childComplexity int) int
+		Event     func(childComplexity int) int
+		Message   func(childComplexity int) int
+		Truncated func(childComplexity int) int
+	}
+
+	LineageStep struct {
+		Depth    func(childComplexity int) int
+		Event    func(childComplexity int) int
+		Of       func(childComplexity int) int
+		Relation func(childComplexity int) int
+	}
+
+	MessageOrigin struct {
+		Device        func(childComplexity int) int
+		DeviceType    func(childComplexity int) int
+		EdgeLatency   func(childComplexity int) int
+		Firmware      func(childComplexity int) int
+		Gateway       func(childComplexity int) int
+		Incarnation   func(childComplexity int) int
+		MsgID         func(childComplexity int) int
+		SchemaVersion func(childComplexity int) int
+		Seq           func(childComplexity int) int
+		ServerTime    func(childComplexity int) int
+		Source        func(childComplexity int) int
+		SourceTime    func(childComplexity int) int
+		TimeBasis     func(childComplexity int) int
 	}
 
 	ModificationInfo struct {
@@ -299,12 +356,33 @@ type ComplexityRoot struct {
 		Assets       func(childComplexity int, filter *plant.AssetFilter, first *int, after *string) int
 		Device       func(childComplexity int, id string) int
 		Devices      func(childComplexity int, filter *plant.DeviceFilter, first *int, after *string) int
+		Diff         func(childComplexity int, since plant.Moment, first *int, after *string) int
 		Moment       func(childComplexity int) int
 		Series       func(childComplexity int, tags []string, from time.Time, to time.Time, quality *plant.QualityFilter, bounds *bool, first *int, after *string) int
 		Settings     func(childComplexity int) int
 		Tag          func(childComplexity int, id *string, path *string) int
 		TagValues    func(childComplexity int, under *string, filter *plant.TagFilter, first *int, after *string) int
 		Tags         func(childComplexity int, filter *plant.TagFilter, first *int, after *string) int
+	}
+
+	PlantDiffConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+		Since    func(childComplexity int) int
+	}
+
+	PlantDiffEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	PlantDifference struct {
+		After  func(childComplexity int) int
+		Asset  func(childComplexity int) int
+		Before func(childComplexity int) int
+		Field  func(childComplexity int) int
+		Tag    func(childComplexity int) int
 	}
 
 	ProjectionStatus struct {
@@ -329,6 +407,7 @@ type ComplexityRoot struct {
 		Event      func(childComplexity int, id string) int
 		Events     func(childComplexity int, filter *plant.EventFilter, upTo *eventlog.Position, first *int, after *string, last *int, before *string) int
 		Impact     func(childComplexity int, correction CorrectionInput) int
+		Lineage    func(childComplexity int, event string, depth *int, first *int) int
 		Node       func(childComplexity int, id string, at *plant.Moment) int
 		Plant      func(childComplexity int, at *plant.Moment, minPosition *eventlog.Position, waitAtMost *time.Duration) int
 		System     func(childComplexity int) int
@@ -478,6 +557,7 @@ type ComplexityRoot struct {
 		Description      func(childComplexity int) int
 		EURange          func(childComplexity int) int
 		ExpectedInterval func(childComplexity int) int
+		Gaps             func(childComplexity int, from time.Time, to time.Time, first *int, after *string) int
 		ID               func(childComplexity int) int
 		InstrumentRange  func(childComplexity int) int
 		Name             func(childComplexity int) int
@@ -600,6 +680,7 @@ type QueryResolver interface {
 	Events(ctx context.Context, filter *plant.EventFilter, upTo *eventlog.Position, first *int, after *string, last *int, before *string) (*plant.EventConnection, error)
 	Event(ctx context.Context, id string) (*plant.Event, error)
 	AuditTrail(ctx context.Context, filter *plant.AuditFilter, upTo *eventlog.Position, first *int, after *string, last *int, before *string) (*plant.AuditConnection, error)
+	Lineage(ctx context.Context, event string, depth *int, first *int) (*plant.Lineage, error)
 	Impact(ctx context.Context, correction CorrectionInput) (*plant.Impact, error)
 	System(ctx context.Context) (*plant.System, error)
 	Viewer(ctx context.Context) (*Viewer, error)
@@ -1438,6 +1519,94 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.FoldVersion.Version(childComplexity), true
 
+	case "Gap.from":
+		if e.ComplexityRoot.Gap.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.From(childComplexity), true
+	case "Gap.reasons":
+		if e.ComplexityRoot.Gap.Reasons == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.Reasons(childComplexity), true
+	case "Gap.to":
+		if e.ComplexityRoot.Gap.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Gap.To(childComplexity), true
+
+	case "GapConnection.edges":
+		if e.ComplexityRoot.GapConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapConnection.Edges(childComplexity), true
+	case "GapConnection.nodes":
+		if e.ComplexityRoot.GapConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapConnection.Nodes(childComplexity), true
+	case "GapConnection.pageInfo":
+		if e.ComplexityRoot.GapConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapConnection.PageInfo(childComplexity), true
+
+	case "GapEdge.cursor":
+		if e.ComplexityRoot.GapEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapEdge.Cursor(childComplexity), true
+	case "GapEdge.node":
+		if e.ComplexityRoot.GapEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapEdge.Node(childComplexity), true
+
+	case "GapReason.count":
+		if e.ComplexityRoot.GapReason.Count == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapReason.Count(childComplexity), true
+	case "GapReason.evidence":
+		if e.ComplexityRoot.GapReason.Evidence == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapReason.Evidence(childComplexity), true
+	case "GapReason.from":
+		if e.ComplexityRoot.GapReason.From == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapReason.From(childComplexity), true
+	case "GapReason.kind":
+		if e.ComplexityRoot.GapReason.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapReason.Kind(childComplexity), true
+	case "GapReason.note":
+		if e.ComplexityRoot.GapReason.Note == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapReason.Note(childComplexity), true
+	case "GapReason.to":
+		if e.ComplexityRoot.GapReason.To == nil {
+			break
+		}
+
+		return e.ComplexityRoot.GapReason.To(childComplexity), true
+
 	case "Impact.assets":
 		if e.ComplexityRoot.Impact.Assets == nil {
 			break
@@ -1480,6 +1649,141 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Impact.Unassigned(childComplexity), true
+
+	case "Lineage.causes":
+		if e.ComplexityRoot.Lineage.Causes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Lineage.Causes(childComplexity), true
+	case "Lineage.effects":
+		if e.ComplexityRoot.Lineage.Effects == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Lineage.Effects(childComplexity), true
+	case "Lineage.event":
+		if e.ComplexityRoot.Lineage.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Lineage.Event(childComplexity), true
+	case "Lineage.message":
+		if e.ComplexityRoot.Lineage.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Lineage.Message(childComplexity), true
+	case "Lineage.truncated":
+		if e.ComplexityRoot.Lineage.Truncated == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Lineage.Truncated(childComplexity), true
+
+	case "LineageStep.depth":
+		if e.ComplexityRoot.LineageStep.Depth == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LineageStep.Depth(childComplexity), true
+	case "LineageStep.event":
+		if e.ComplexityRoot.LineageStep.Event == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LineageStep.Event(childComplexity), true
+	case "LineageStep.of":
+		if e.ComplexityRoot.LineageStep.Of == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LineageStep.Of(childComplexity), true
+	case "LineageStep.relation":
+		if e.ComplexityRoot.LineageStep.Relation == nil {
+			break
+		}
+
+		return e.ComplexityRoot.LineageStep.Relation(childComplexity), true
+
+	case "MessageOrigin.device":
+		if e.ComplexityRoot.MessageOrigin.Device == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.Device(childComplexity), true
+	case "MessageOrigin.deviceType":
+		if e.ComplexityRoot.MessageOrigin.DeviceType == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.DeviceType(childComplexity), true
+	case "MessageOrigin.edgeLatency":
+		if e.ComplexityRoot.MessageOrigin.EdgeLatency == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.EdgeLatency(childComplexity), true
+	case "MessageOrigin.firmware":
+		if e.ComplexityRoot.MessageOrigin.Firmware == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.Firmware(childComplexity), true
+	case "MessageOrigin.gateway":
+		if e.ComplexityRoot.MessageOrigin.Gateway == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.Gateway(childComplexity), true
+	case "MessageOrigin.incarnation":
+		if e.ComplexityRoot.MessageOrigin.Incarnation == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.Incarnation(childComplexity), true
+	case "MessageOrigin.msgId":
+		if e.ComplexityRoot.MessageOrigin.MsgID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.MsgID(childComplexity), true
+	case "MessageOrigin.schemaVersion":
+		if e.ComplexityRoot.MessageOrigin.SchemaVersion == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.SchemaVersion(childComplexity), true
+	case "MessageOrigin.seq":
+		if e.ComplexityRoot.MessageOrigin.Seq == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.Seq(childComplexity), true
+	case "MessageOrigin.serverTime":
+		if e.ComplexityRoot.MessageOrigin.ServerTime == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.ServerTime(childComplexity), true
+	case "MessageOrigin.source":
+		if e.ComplexityRoot.MessageOrigin.Source == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.Source(childComplexity), true
+	case "MessageOrigin.sourceTime":
+		if e.ComplexityRoot.MessageOrigin.SourceTime == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.SourceTime(childComplexity), true
+	case "MessageOrigin.timeBasis":
+		if e.ComplexityRoot.MessageOrigin.TimeBasis == nil {
+			break
+		}
+
+		return e.ComplexityRoot.MessageOrigin.TimeBasis(childComplexity), true
 
 	case "ModificationInfo.action":
 		if e.ComplexityRoot.ModificationInfo.Action == nil {
@@ -1756,6 +2060,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Plant.Devices(childComplexity, args["filter"].(*plant.DeviceFilter), args["first"].(*int), args["after"].(*string)), true
+	case "Plant.diff":
+		if e.ComplexityRoot.Plant.Diff == nil {
+			break
+		}
+
+		args, err := ec.field_Plant_diff_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Plant.Diff(childComplexity, args["since"].(plant.Moment), args["first"].(*int), args["after"].(*string)), true
 	case "Plant.moment":
 		if e.ComplexityRoot.Plant.Moment == nil {
 			break
@@ -1812,6 +2127,75 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Plant.Tags(childComplexity, args["filter"].(*plant.TagFilter), args["first"].(*int), args["after"].(*string)), true
+
+	case "PlantDiffConnection.edges":
+		if e.ComplexityRoot.PlantDiffConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDiffConnection.Edges(childComplexity), true
+	case "PlantDiffConnection.nodes":
+		if e.ComplexityRoot.PlantDiffConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDiffConnection.Nodes(childComplexity), true
+	case "PlantDiffConnection.pageInfo":
+		if e.ComplexityRoot.PlantDiffConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDiffConnection.PageInfo(childComplexity), true
+	case "PlantDiffConnection.since":
+		if e.ComplexityRoot.PlantDiffConnection.Since == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDiffConnection.Since(childComplexity), true
+
+	case "PlantDiffEdge.cursor":
+		if e.ComplexityRoot.PlantDiffEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDiffEdge.Cursor(childComplexity), true
+	case "PlantDiffEdge.node":
+		if e.ComplexityRoot.PlantDiffEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDiffEdge.Node(childComplexity), true
+
+	case "PlantDifference.after":
+		if e.ComplexityRoot.PlantDifference.After == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDifference.After(childComplexity), true
+	case "PlantDifference.asset":
+		if e.ComplexityRoot.PlantDifference.Asset == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDifference.Asset(childComplexity), true
+	case "PlantDifference.before":
+		if e.ComplexityRoot.PlantDifference.Before == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDifference.Before(childComplexity), true
+	case "PlantDifference.field":
+		if e.ComplexityRoot.PlantDifference.Field == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDifference.Field(childComplexity), true
+	case "PlantDifference.tag":
+		if e.ComplexityRoot.PlantDifference.Tag == nil {
+			break
+		}
+
+		return e.ComplexityRoot.PlantDifference.Tag(childComplexity), true
 
 	case "ProjectionStatus.caughtUp":
 		if e.ComplexityRoot.ProjectionStatus.CaughtUp == nil {
@@ -1926,6 +2310,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.Query.Impact(childComplexity, args["correction"].(CorrectionInput)), true
 
+	case "Query.lineage":
+		if e.ComplexityRoot.Query.Lineage == nil {
+			break
+		}
+
+		args, err := ec.field_Query_lineage_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Query.Lineage(childComplexity, args["event"].(string), args["depth"].(*int), args["first"].(*int)), true
 	case "Query.node":
 		if e.ComplexityRoot.Query.Node == nil {
 			break
@@ -2500,6 +2895,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Tag.ExpectedInterval(childComplexity), true
+	case "Tag.gaps":
+		if e.ComplexityRoot.Tag.Gaps == nil {
+			break
+		}
+
+		args, err := ec.field_Tag_gaps_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Tag.Gaps(childComplexity, args["from"].(time.Time), args["to"].(time.Time), args["first"].(*int), args["after"].(*string)), true
 	case "Tag.id":
 		if e.ComplexityRoot.Tag.ID == nil {
 			break
@@ -3084,6 +3490,10 @@ type Query {
   event(id: ID!): Event
   "Who did what, when, why: people, services and the decisions about them, newest last; no telemetry."
   auditTrail(filter: AuditFilter, upTo: Position, first: Int = 100, after: String, last: Int, before: String): AuditConnection
+  """
+  Where an event came from and what came of it, step by step: up to depth steps away, at most first (up to 1,000) of them each way.
+  """
+  lineage(event: ID!, depth: Int = 5, first: Int = 200): Lineage
   "What a correction would change, before anyone makes it; its digest commits to the answer."
   impact(correction: CorrectionInput!): Impact
   "The log's end and how far each read model has come."
@@ -3124,6 +3534,11 @@ type Plant {
   device(id: ID!): Device
   "Devices in the order of their ids: all that were registered, and all that were first seen speaking."
   devices(filter: DeviceFilter, first: Int = 50, after: String): DeviceConnection!
+  """
+  What is not the same as at another moment: assets in the order of paths, and of each its facts, then its tags with what feeds them
+  and their values. A clock that ` + "`" + `since` + "`" + ` leaves out is this plant's own.
+  """
+  diff(since: Moment!, first: Int = 200, after: String): PlantDiffConnection!
 }
 
 "The moment that was answered for. Give knownAt back in ` + "`" + `at` + "`" + `, with an asOf, to see exactly this again, for ever."
@@ -3270,6 +3685,11 @@ type Tag implements Node {
   and why (OPC 10000-11 §6.5.3, ReadModified). More than one sample has a SourceTime where it was sent again; ref tells them apart.
   """
   versions(at: Time!): [SampleVersion!]!
+  """
+  Where there is no data, why, and the events that say so. A gap is a stretch without a sample that is longer than
+  Settings.staleMultiple expected intervals; for a tag without one, than ten times the median distance of its samples in the range.
+  """
+  gaps(from: Time!, to: Time!, first: Int = 100, after: String): GapConnection!
 }
 "A unit of measure."
 type Unit {
@@ -3407,6 +3827,123 @@ enum CorrectionAction {
   CHANGE_QUALITY
   "only supersedes: what the corrections it names had changed looks again as it did without them"
   UNDO
+}
+"A stretch without data."
+type Gap {
+  "The last sample before it, or where the range begins."
+  from: Time!
+  "The first sample after it, or where the range ends."
+  to: Time!
+  "Never empty."
+  reasons: [GapReason!]!
+}
+"Why there is nothing in a gap, or in a part of it."
+type GapReason {
+  kind: GapKind!
+  from: Time
+  to: Time
+  "How many messages or samples, where the log says."
+  count: Int
+  "In words, where the log has some."
+  note: String
+  "At most ten."
+  evidence: [Event!]!
+}
+"Why there is nothing."
+enum GapKind {
+  "no device fed the tag"
+  UNBOUND
+  "the device said that it was away, or its connection was lost"
+  OFFLINE
+  "the source dropped it, and said so"
+  LOST
+  "messages came and broke their contract; they are kept as refused"
+  REFUSED
+  "sequence numbers did not come, or an outbox began anew"
+  MISSING
+  "the device spoke, and had nothing new to say of this signal (deadband)"
+  FILTERED
+  "nothing has come since: the device is silent, or its messages are still in an outbox"
+  PENDING
+  "the log does not say"
+  UNKNOWN
+}
+type GapConnection { edges: [GapEdge!]!  nodes: [Gap!]!  pageInfo: PageInfo! }
+type GapEdge { cursor: String!  node: Gap! }
+"One thing that is not the same at two moments."
+type PlantDifference {
+  "As it is at this moment, or at the other one where it is not there now."
+  asset: Asset!
+  "null: it is about the asset itself."
+  tag: Tag
+  "exists, name, parent, retired, nameplate, class, classVersion; of a tag: exists, bindings, value."
+  field: String!
+  "At the other moment."
+  before: JSON
+  "At this one."
+  after: JSON
+}
+type PlantDiffConnection { edges: [PlantDiffEdge!]!  nodes: [PlantDifference!]!  pageInfo: PageInfo!  since: ResolvedMoment! }
+type PlantDiffEdge { cursor: String!  node: PlantDifference! }
+"Where an event came from, and what came of it."
+type Lineage {
+  event: Event!
+  "What a telemetry row says of its way here; null for other events."
+  message: MessageOrigin
+  "What it rests on, the nearest first."
+  causes: [LineageStep!]!
+  "What rests on it, the nearest first."
+  effects: [LineageStep!]!
+  "There is more than was asked for."
+  truncated: Boolean!
+}
+"One step from an event to another."
+type LineageStep {
+  relation: LineageRelation!
+  "The event that the step leads to."
+  event: Event!
+  "The event that it starts at."
+  of: ID!
+  "1: next to the event that was asked for."
+  depth: Int!
+}
+"How the event that a step leads to belongs to the one that it starts at."
+enum LineageRelation {
+  "it made it happen, or was made to happen by it (Event.causation)"
+  CAUSATION
+  "it began the incarnation of the source that sent it"
+  SOURCE
+  "it registered the device"
+  DEVICE
+  "it bound the signals to tags"
+  BINDING
+  "it set what the row was judged by"
+  SETTINGS
+  "it corrected samples of the row"
+  CORRECTION
+  "it is a correction that was superseded, or that superseded"
+  SUPERSEDING
+}
+"What a message said of its way here."
+type MessageOrigin {
+  device: String!
+  deviceType: String
+  gateway: String
+  firmware: String
+  "The contract that it spoke: schema_version."
+  schemaVersion: String
+  "Who numbered its messages: an outbox lane of a gateway, or the device itself."
+  source: String!
+  "The life of the source's store; null for a device that publishes by itself."
+  incarnation: String
+  "As it came; a decimal number."
+  seq: String
+  msgId: String
+  "SOURCE_TS, TS or ARRIVAL: the clock of sourceTime."
+  timeBasis: String!
+  sourceTime: Time!
+  serverTime: Time
+  edgeLatency: Duration
 }
 "What a correction would change."
 type Impact {
@@ -4467,6 +5004,58 @@ func (ec *executionContext) childFields_FoldVersion(ctx context.Context, field g
 	return nil, fmt.Errorf("no field named %q was found under type FoldVersion", field.Name)
 }
 
+func (ec *executionContext) childFields_Gap(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "from":
+		return ec.fieldContext_Gap_from(ctx, field)
+	case "to":
+		return ec.fieldContext_Gap_to(ctx, field)
+	case "reasons":
+		return ec.fieldContext_Gap_reasons(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Gap", field.Name)
+}
+
+func (ec *executionContext) childFields_GapConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_GapConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_GapConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_GapConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type GapConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_GapEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_GapEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_GapEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type GapEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_GapReason(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "kind":
+		return ec.fieldContext_GapReason_kind(ctx, field)
+	case "from":
+		return ec.fieldContext_GapReason_from(ctx, field)
+	case "to":
+		return ec.fieldContext_GapReason_to(ctx, field)
+	case "count":
+		return ec.fieldContext_GapReason_count(ctx, field)
+	case "note":
+		return ec.fieldContext_GapReason_note(ctx, field)
+	case "evidence":
+		return ec.fieldContext_GapReason_evidence(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type GapReason", field.Name)
+}
+
 func (ec *executionContext) childFields_Impact(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
 	switch field.Name {
 	case "digest":
@@ -4485,6 +5074,68 @@ func (ec *executionContext) childFields_Impact(ctx context.Context, field graphq
 		return ec.fieldContext_Impact_knownAt(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Impact", field.Name)
+}
+
+func (ec *executionContext) childFields_Lineage(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "event":
+		return ec.fieldContext_Lineage_event(ctx, field)
+	case "message":
+		return ec.fieldContext_Lineage_message(ctx, field)
+	case "causes":
+		return ec.fieldContext_Lineage_causes(ctx, field)
+	case "effects":
+		return ec.fieldContext_Lineage_effects(ctx, field)
+	case "truncated":
+		return ec.fieldContext_Lineage_truncated(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Lineage", field.Name)
+}
+
+func (ec *executionContext) childFields_LineageStep(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "relation":
+		return ec.fieldContext_LineageStep_relation(ctx, field)
+	case "event":
+		return ec.fieldContext_LineageStep_event(ctx, field)
+	case "of":
+		return ec.fieldContext_LineageStep_of(ctx, field)
+	case "depth":
+		return ec.fieldContext_LineageStep_depth(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type LineageStep", field.Name)
+}
+
+func (ec *executionContext) childFields_MessageOrigin(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "device":
+		return ec.fieldContext_MessageOrigin_device(ctx, field)
+	case "deviceType":
+		return ec.fieldContext_MessageOrigin_deviceType(ctx, field)
+	case "gateway":
+		return ec.fieldContext_MessageOrigin_gateway(ctx, field)
+	case "firmware":
+		return ec.fieldContext_MessageOrigin_firmware(ctx, field)
+	case "schemaVersion":
+		return ec.fieldContext_MessageOrigin_schemaVersion(ctx, field)
+	case "source":
+		return ec.fieldContext_MessageOrigin_source(ctx, field)
+	case "incarnation":
+		return ec.fieldContext_MessageOrigin_incarnation(ctx, field)
+	case "seq":
+		return ec.fieldContext_MessageOrigin_seq(ctx, field)
+	case "msgId":
+		return ec.fieldContext_MessageOrigin_msgId(ctx, field)
+	case "timeBasis":
+		return ec.fieldContext_MessageOrigin_timeBasis(ctx, field)
+	case "sourceTime":
+		return ec.fieldContext_MessageOrigin_sourceTime(ctx, field)
+	case "serverTime":
+		return ec.fieldContext_MessageOrigin_serverTime(ctx, field)
+	case "edgeLatency":
+		return ec.fieldContext_MessageOrigin_edgeLatency(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type MessageOrigin", field.Name)
 }
 
 func (ec *executionContext) childFields_ModificationInfo(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4561,8 +5212,50 @@ func (ec *executionContext) childFields_Plant(ctx context.Context, field graphql
 		return ec.fieldContext_Plant_device(ctx, field)
 	case "devices":
 		return ec.fieldContext_Plant_devices(ctx, field)
+	case "diff":
+		return ec.fieldContext_Plant_diff(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Plant", field.Name)
+}
+
+func (ec *executionContext) childFields_PlantDiffConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_PlantDiffConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_PlantDiffConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_PlantDiffConnection_pageInfo(ctx, field)
+	case "since":
+		return ec.fieldContext_PlantDiffConnection_since(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PlantDiffConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_PlantDiffEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_PlantDiffEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_PlantDiffEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PlantDiffEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_PlantDifference(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "asset":
+		return ec.fieldContext_PlantDifference_asset(ctx, field)
+	case "tag":
+		return ec.fieldContext_PlantDifference_tag(ctx, field)
+	case "field":
+		return ec.fieldContext_PlantDifference_field(ctx, field)
+	case "before":
+		return ec.fieldContext_PlantDifference_before(ctx, field)
+	case "after":
+		return ec.fieldContext_PlantDifference_after(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type PlantDifference", field.Name)
 }
 
 func (ec *executionContext) childFields_ProjectionStatus(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -4891,6 +5584,8 @@ func (ec *executionContext) childFields_Tag(ctx context.Context, field graphql.C
 		return ec.fieldContext_Tag_samples(ctx, field)
 	case "versions":
 		return ec.fieldContext_Tag_versions(ctx, field)
+	case "gaps":
+		return ec.fieldContext_Tag_gaps(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type Tag", field.Name)
 }
@@ -5659,6 +6354,36 @@ func (ec *executionContext) field_Plant_devices_args(ctx context.Context, rawArg
 	return args, nil
 }
 
+func (ec *executionContext) field_Plant_diff_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "since",
+		func(ctx context.Context, v any) (plant.Moment, error) {
+			return ec.unmarshalNMoment2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐMoment(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["since"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg2
+	return args, nil
+}
+
 func (ec *executionContext) field_Plant_series_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -5961,6 +6686,36 @@ func (ec *executionContext) field_Query_impact_args(ctx context.Context, rawArgs
 	return args, nil
 }
 
+func (ec *executionContext) field_Query_lineage_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "event",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["event"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "depth",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["depth"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg2
+	return args, nil
+}
+
 func (ec *executionContext) field_Query_node_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6070,6 +6825,44 @@ func (ec *executionContext) field_Subscription_values_args(ctx context.Context, 
 		return nil, err
 	}
 	args["maxRate"] = arg3
+	return args, nil
+}
+
+func (ec *executionContext) field_Tag_gaps_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "from",
+		func(ctx context.Context, v any) (time.Time, error) {
+			return ec.unmarshalNTime2timeᚐTime(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["from"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "to",
+		func(ctx context.Context, v any) (time.Time, error) {
+			return ec.unmarshalNTime2timeᚐTime(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["to"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg2
+	arg3, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg3
 	return args, nil
 }
 
@@ -9631,6 +10424,382 @@ func (ec *executionContext) fieldContext_FoldVersion_version(_ context.Context, 
 	return graphql.NewScalarFieldContext("FoldVersion", field, false, false, "Int")
 }
 
+func (ec *executionContext) _Gap_from(ctx context.Context, field graphql.CollectedField, obj *plant.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_from(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.From, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_from(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Gap", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Gap_to(ctx context.Context, field graphql.CollectedField, obj *plant.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_to(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.To, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_to(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Gap", field, false, false, "Time")
+}
+
+func (ec *executionContext) _Gap_reasons(ctx context.Context, field graphql.CollectedField, obj *plant.Gap) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Gap_reasons(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Reasons, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.GapReason) graphql.Marshaler {
+			return ec.marshalNGapReason2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapReasonᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Gap_reasons(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Gap",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_GapReason(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _GapConnection_edges(ctx context.Context, field graphql.CollectedField, obj *plant.GapConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapConnection_edges(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []plant.GapEdge) graphql.Marshaler {
+			return ec.marshalNGapEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapEdgeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_GapConnection_edges(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "GapConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_GapEdge(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _GapConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *plant.GapConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.Gap) graphql.Marshaler {
+			return ec.marshalNGap2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_GapConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "GapConnection",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Gap(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _GapConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *plant.GapConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_GapConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "GapConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _GapEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *plant.GapEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapEdge_cursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_GapEdge_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("GapEdge", field, false, false, "String")
+}
+
+func (ec *executionContext) _GapEdge_node(ctx context.Context, field graphql.CollectedField, obj *plant.GapEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapEdge_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Gap) graphql.Marshaler {
+			return ec.marshalNGap2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGap(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_GapEdge_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "GapEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Gap(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _GapReason_kind(ctx context.Context, field graphql.CollectedField, obj *plant.GapReason) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapReason_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.GapKind) graphql.Marshaler {
+			return ec.marshalNGapKind2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapKind(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_GapReason_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("GapReason", field, false, false, "GapKind")
+}
+
+func (ec *executionContext) _GapReason_from(ctx context.Context, field graphql.CollectedField, obj *plant.GapReason) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapReason_from(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.From, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_GapReason_from(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("GapReason", field, false, false, "Time")
+}
+
+func (ec *executionContext) _GapReason_to(ctx context.Context, field graphql.CollectedField, obj *plant.GapReason) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapReason_to(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.To, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_GapReason_to(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("GapReason", field, false, false, "Time")
+}
+
+func (ec *executionContext) _GapReason_count(ctx context.Context, field graphql.CollectedField, obj *plant.GapReason) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapReason_count(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Count, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *int) graphql.Marshaler {
+			return ec.marshalOInt2ᚖint(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_GapReason_count(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("GapReason", field, false, false, "Int")
+}
+
+func (ec *executionContext) _GapReason_note(ctx context.Context, field graphql.CollectedField, obj *plant.GapReason) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapReason_note(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Note, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_GapReason_note(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("GapReason", field, false, false, "String")
+}
+
+func (ec *executionContext) _GapReason_evidence(ctx context.Context, field graphql.CollectedField, obj *plant.GapReason) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_GapReason_evidence(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Evidence, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.Event) graphql.Marshaler {
+			return ec.marshalNEvent2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐEventᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_GapReason_evidence(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "GapReason",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Event(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Impact_digest(ctx context.Context, field graphql.CollectedField, obj *plant.Impact) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -9799,6 +10968,557 @@ func (ec *executionContext) _Impact_knownAt(ctx context.Context, field graphql.C
 }
 func (ec *executionContext) fieldContext_Impact_knownAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("Impact", field, false, false, "Position")
+}
+
+func (ec *executionContext) _Lineage_event(ctx context.Context, field graphql.CollectedField, obj *plant.Lineage) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Lineage_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Event, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Event) graphql.Marshaler {
+			return ec.marshalNEvent2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐEvent(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Lineage_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Lineage",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Event(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Lineage_message(ctx context.Context, field graphql.CollectedField, obj *plant.Lineage) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Lineage_message(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Message, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.MessageOrigin) graphql.Marshaler {
+			return ec.marshalOMessageOrigin2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐMessageOrigin(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Lineage_message(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Lineage",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_MessageOrigin(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Lineage_causes(ctx context.Context, field graphql.CollectedField, obj *plant.Lineage) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Lineage_causes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Causes, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.LineageStep) graphql.Marshaler {
+			return ec.marshalNLineageStep2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Lineage_causes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Lineage",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_LineageStep(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Lineage_effects(ctx context.Context, field graphql.CollectedField, obj *plant.Lineage) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Lineage_effects(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Effects, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.LineageStep) graphql.Marshaler {
+			return ec.marshalNLineageStep2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageStepᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Lineage_effects(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Lineage",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_LineageStep(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Lineage_truncated(ctx context.Context, field graphql.CollectedField, obj *plant.Lineage) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Lineage_truncated(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Truncated, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Lineage_truncated(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Lineage", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _LineageStep_relation(ctx context.Context, field graphql.CollectedField, obj *plant.LineageStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LineageStep_relation(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Relation, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.LineageRelation) graphql.Marshaler {
+			return ec.marshalNLineageRelation2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageRelation(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LineageStep_relation(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LineageStep", field, false, false, "LineageRelation")
+}
+
+func (ec *executionContext) _LineageStep_event(ctx context.Context, field graphql.CollectedField, obj *plant.LineageStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LineageStep_event(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Event, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Event) graphql.Marshaler {
+			return ec.marshalNEvent2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐEvent(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LineageStep_event(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "LineageStep",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Event(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _LineageStep_of(ctx context.Context, field graphql.CollectedField, obj *plant.LineageStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LineageStep_of(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Of, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LineageStep_of(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LineageStep", field, false, false, "ID")
+}
+
+func (ec *executionContext) _LineageStep_depth(ctx context.Context, field graphql.CollectedField, obj *plant.LineageStep) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_LineageStep_depth(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Depth, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_LineageStep_depth(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("LineageStep", field, false, false, "Int")
+}
+
+func (ec *executionContext) _MessageOrigin_device(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_device(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Device, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_device(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_deviceType(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_deviceType(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.DeviceType, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_deviceType(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_gateway(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_gateway(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Gateway, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_gateway(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_firmware(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_firmware(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Firmware, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_firmware(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_schemaVersion(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_schemaVersion(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SchemaVersion, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_schemaVersion(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_source(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_source(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Source, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_source(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_incarnation(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_incarnation(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Incarnation, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_incarnation(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_seq(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_seq(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Seq, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_seq(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_msgId(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_msgId(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.MsgID, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_msgId(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_timeBasis(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_timeBasis(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.TimeBasis, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_timeBasis(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "String")
+}
+
+func (ec *executionContext) _MessageOrigin_sourceTime(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_sourceTime(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.SourceTime, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_sourceTime(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MessageOrigin_serverTime(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_serverTime(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ServerTime, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_serverTime(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "Time")
+}
+
+func (ec *executionContext) _MessageOrigin_edgeLatency(ctx context.Context, field graphql.CollectedField, obj *plant.MessageOrigin) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_MessageOrigin_edgeLatency(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.EdgeLatency, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Duration) graphql.Marshaler {
+			return ec.marshalODuration2ᚖtimeᚐDuration(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_MessageOrigin_edgeLatency(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("MessageOrigin", field, false, false, "Duration")
 }
 
 func (ec *executionContext) _ModificationInfo_modificationTime(ctx context.Context, field graphql.CollectedField, obj *plant.ModificationInfo) (ret graphql.Marshaler) {
@@ -11138,6 +12858,366 @@ func (ec *executionContext) fieldContext_Plant_devices(ctx context.Context, fiel
 	return fc, nil
 }
 
+func (ec *executionContext) _Plant_diff(ctx context.Context, field graphql.CollectedField, obj *plant.Plant) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Plant_diff(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return obj.Diff(ctx, fc.Args["since"].(plant.Moment), fc.Args["first"].(*int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.DiffConnection) graphql.Marshaler {
+			return ec.marshalNPlantDiffConnection2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDiffConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Plant_diff(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Plant",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PlantDiffConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Plant_diff_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDiffConnection_edges(ctx context.Context, field graphql.CollectedField, obj *plant.DiffConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDiffConnection_edges(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []plant.DiffEdge) graphql.Marshaler {
+			return ec.marshalNPlantDiffEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDiffEdgeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDiffConnection_edges(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PlantDiffConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PlantDiffEdge(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDiffConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *plant.DiffConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDiffConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.Difference) graphql.Marshaler {
+			return ec.marshalNPlantDifference2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDifferenceᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDiffConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PlantDiffConnection",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PlantDifference(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDiffConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *plant.DiffConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDiffConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDiffConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PlantDiffConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDiffConnection_since(ctx context.Context, field graphql.CollectedField, obj *plant.DiffConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDiffConnection_since(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Since, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.ResolvedMoment) graphql.Marshaler {
+			return ec.marshalNResolvedMoment2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐResolvedMoment(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDiffConnection_since(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PlantDiffConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_ResolvedMoment(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDiffEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *plant.DiffEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDiffEdge_cursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDiffEdge_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PlantDiffEdge", field, false, false, "String")
+}
+
+func (ec *executionContext) _PlantDiffEdge_node(ctx context.Context, field graphql.CollectedField, obj *plant.DiffEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDiffEdge_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Difference) graphql.Marshaler {
+			return ec.marshalNPlantDifference2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDifference(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDiffEdge_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PlantDiffEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PlantDifference(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDifference_asset(ctx context.Context, field graphql.CollectedField, obj *plant.Difference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDifference_asset(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Asset, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Asset) graphql.Marshaler {
+			return ec.marshalNAsset2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAsset(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDifference_asset(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PlantDifference",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Asset(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDifference_tag(ctx context.Context, field graphql.CollectedField, obj *plant.Difference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDifference_tag(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Tag, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Tag) graphql.Marshaler {
+			return ec.marshalOTag2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐTag(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDifference_tag(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "PlantDifference",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Tag(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _PlantDifference_field(ctx context.Context, field graphql.CollectedField, obj *plant.Difference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDifference_field(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Field, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDifference_field(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PlantDifference", field, false, false, "String")
+}
+
+func (ec *executionContext) _PlantDifference_before(ctx context.Context, field graphql.CollectedField, obj *plant.Difference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDifference_before(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Before, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return ec.marshalOJSON2encodingᚋjsonᚐRawMessage(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDifference_before(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PlantDifference", field, false, false, "JSON")
+}
+
+func (ec *executionContext) _PlantDifference_after(ctx context.Context, field graphql.CollectedField, obj *plant.Difference) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_PlantDifference_after(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.After, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v json.RawMessage) graphql.Marshaler {
+			return ec.marshalOJSON2encodingᚋjsonᚐRawMessage(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_PlantDifference_after(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("PlantDifference", field, false, false, "JSON")
+}
+
 func (ec *executionContext) _ProjectionStatus_name(ctx context.Context, field graphql.CollectedField, obj *plant.ProjectionStatus) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -11605,6 +13685,50 @@ func (ec *executionContext) fieldContext_Query_auditTrail(ctx context.Context, f
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Query_auditTrail_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Query_lineage(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Query_lineage(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Query().Lineage(ctx, fc.Args["event"].(string), fc.Args["depth"].(*int), fc.Args["first"].(*int))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Lineage) graphql.Marshaler {
+			return ec.marshalOLineage2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineage(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Query_lineage(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Query",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Lineage(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Query_lineage_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -14273,6 +16397,50 @@ func (ec *executionContext) fieldContext_Tag_versions(ctx context.Context, field
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Tag_versions_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Tag_gaps(ctx context.Context, field graphql.CollectedField, obj *plant.Tag) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Tag_gaps(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return obj.Gaps(ctx, fc.Args["from"].(time.Time), fc.Args["to"].(time.Time), fc.Args["first"].(*int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.GapConnection) graphql.Marshaler {
+			return ec.marshalNGapConnection2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Tag_gaps(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Tag",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_GapConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Tag_gaps_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -19989,6 +22157,188 @@ func (ec *executionContext) _FoldVersion(ctx context.Context, sel ast.SelectionS
 	return out
 }
 
+var gapImplementors = []string{"Gap"}
+
+func (ec *executionContext) _Gap(ctx context.Context, sel ast.SelectionSet, obj *plant.Gap) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, gapImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Gap")
+		case "from":
+			out.Values[i] = ec._Gap_from(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "to":
+			out.Values[i] = ec._Gap_to(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "reasons":
+			out.Values[i] = ec._Gap_reasons(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var gapConnectionImplementors = []string{"GapConnection"}
+
+func (ec *executionContext) _GapConnection(ctx context.Context, sel ast.SelectionSet, obj *plant.GapConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, gapConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("GapConnection")
+		case "edges":
+			out.Values[i] = ec._GapConnection_edges(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._GapConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._GapConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var gapEdgeImplementors = []string{"GapEdge"}
+
+func (ec *executionContext) _GapEdge(ctx context.Context, sel ast.SelectionSet, obj *plant.GapEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, gapEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("GapEdge")
+		case "cursor":
+			out.Values[i] = ec._GapEdge_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = ec._GapEdge_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var gapReasonImplementors = []string{"GapReason"}
+
+func (ec *executionContext) _GapReason(ctx context.Context, sel ast.SelectionSet, obj *plant.GapReason) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, gapReasonImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("GapReason")
+		case "kind":
+			out.Values[i] = ec._GapReason_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "from":
+			out.Values[i] = ec._GapReason_from(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "to":
+			out.Values[i] = ec._GapReason_to(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "count":
+			out.Values[i] = ec._GapReason_count(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "note":
+			out.Values[i] = ec._GapReason_note(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "evidence":
+			out.Values[i] = ec._GapReason_evidence(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
 var impactImplementors = []string{"Impact"}
 
 func (ec *executionContext) _Impact(ctx context.Context, sel ast.SelectionSet, obj *plant.Impact) graphql.Marshaler {
@@ -20033,6 +22383,200 @@ func (ec *executionContext) _Impact(ctx context.Context, sel ast.SelectionSet, o
 		case "knownAt":
 			out.Values[i] = ec._Impact_knownAt(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var lineageImplementors = []string{"Lineage"}
+
+func (ec *executionContext) _Lineage(ctx context.Context, sel ast.SelectionSet, obj *plant.Lineage) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, lineageImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Lineage")
+		case "event":
+			out.Values[i] = ec._Lineage_event(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "message":
+			out.Values[i] = ec._Lineage_message(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "causes":
+			out.Values[i] = ec._Lineage_causes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "effects":
+			out.Values[i] = ec._Lineage_effects(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "truncated":
+			out.Values[i] = ec._Lineage_truncated(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var lineageStepImplementors = []string{"LineageStep"}
+
+func (ec *executionContext) _LineageStep(ctx context.Context, sel ast.SelectionSet, obj *plant.LineageStep) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, lineageStepImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("LineageStep")
+		case "relation":
+			out.Values[i] = ec._LineageStep_relation(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "event":
+			out.Values[i] = ec._LineageStep_event(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "of":
+			out.Values[i] = ec._LineageStep_of(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "depth":
+			out.Values[i] = ec._LineageStep_depth(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var messageOriginImplementors = []string{"MessageOrigin"}
+
+func (ec *executionContext) _MessageOrigin(ctx context.Context, sel ast.SelectionSet, obj *plant.MessageOrigin) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, messageOriginImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("MessageOrigin")
+		case "device":
+			out.Values[i] = ec._MessageOrigin_device(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "deviceType":
+			out.Values[i] = ec._MessageOrigin_deviceType(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "gateway":
+			out.Values[i] = ec._MessageOrigin_gateway(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "firmware":
+			out.Values[i] = ec._MessageOrigin_firmware(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "schemaVersion":
+			out.Values[i] = ec._MessageOrigin_schemaVersion(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "source":
+			out.Values[i] = ec._MessageOrigin_source(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "incarnation":
+			out.Values[i] = ec._MessageOrigin_incarnation(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "seq":
+			out.Values[i] = ec._MessageOrigin_seq(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "msgId":
+			out.Values[i] = ec._MessageOrigin_msgId(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "timeBasis":
+			out.Values[i] = ec._MessageOrigin_timeBasis(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "sourceTime":
+			out.Values[i] = ec._MessageOrigin_sourceTime(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "serverTime":
+			out.Values[i] = ec._MessageOrigin_serverTime(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "edgeLatency":
+			out.Values[i] = ec._MessageOrigin_edgeLatency(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -20401,6 +22945,151 @@ func (ec *executionContext) _Plant(ctx context.Context, sel ast.SelectionSet, ob
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Plant_devices(ctx, field, obj)
 				})
+		case "diff":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Plant_diff(ctx, field, obj)
+				})
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var plantDiffConnectionImplementors = []string{"PlantDiffConnection"}
+
+func (ec *executionContext) _PlantDiffConnection(ctx context.Context, sel ast.SelectionSet, obj *plant.DiffConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, plantDiffConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PlantDiffConnection")
+		case "edges":
+			out.Values[i] = ec._PlantDiffConnection_edges(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._PlantDiffConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._PlantDiffConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "since":
+			out.Values[i] = ec._PlantDiffConnection_since(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var plantDiffEdgeImplementors = []string{"PlantDiffEdge"}
+
+func (ec *executionContext) _PlantDiffEdge(ctx context.Context, sel ast.SelectionSet, obj *plant.DiffEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, plantDiffEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PlantDiffEdge")
+		case "cursor":
+			out.Values[i] = ec._PlantDiffEdge_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = ec._PlantDiffEdge_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var plantDifferenceImplementors = []string{"PlantDifference"}
+
+func (ec *executionContext) _PlantDifference(ctx context.Context, sel ast.SelectionSet, obj *plant.Difference) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, plantDifferenceImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("PlantDifference")
+		case "asset":
+			out.Values[i] = ec._PlantDifference_asset(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "tag":
+			out.Values[i] = ec._PlantDifference_tag(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "field":
+			out.Values[i] = ec._PlantDifference_field(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "before":
+			out.Values[i] = ec._PlantDifference_before(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "after":
+			out.Values[i] = ec._PlantDifference_after(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
 		}
@@ -20577,6 +23266,12 @@ func (ec *executionContext) _Query(ctx context.Context, sel ast.SelectionSet) gr
 				true, false,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Query_auditTrail(ctx, field)
+				})
+		case "lineage":
+			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Query_lineage(ctx, field)
 				})
 		case "impact":
 			out.ResolveRootConcurrently(innerCtx, ec.OperationContext, i,
@@ -21623,6 +24318,12 @@ func (ec *executionContext) _Tag(ctx context.Context, sel ast.SelectionSet, obj 
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Tag_versions(ctx, field, obj)
+				})
+		case "gaps":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Tag_gaps(ctx, field, obj)
 				})
 		default:
 			panic("unknown field " + strconv.Quote(field.Name))
@@ -23097,6 +25798,97 @@ func (ec *executionContext) marshalNFrameKind2githubᚗcomᚋtwinlogᚋtwinlog�
 	return res
 }
 
+func (ec *executionContext) marshalNGap2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.Gap) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNGap2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGap(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNGap2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGap(ctx context.Context, sel ast.SelectionSet, v *plant.Gap) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Gap!")
+		return graphql.Null
+	}
+	return ec._Gap(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNGapConnection2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapConnection(ctx context.Context, sel ast.SelectionSet, v *plant.GapConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "GapConnection!")
+		return graphql.Null
+	}
+	return ec._GapConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNGapEdge2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapEdge(ctx context.Context, sel ast.SelectionSet, v plant.GapEdge) graphql.Marshaler {
+	return ec._GapEdge(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNGapEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []plant.GapEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNGapEdge2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapEdge(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalNGapKind2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapKind(ctx context.Context, v any) (plant.GapKind, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := plant.GapKind(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNGapKind2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapKind(ctx context.Context, sel ast.SelectionSet, v plant.GapKind) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "GapKind!")
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNGapReason2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapReasonᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.GapReason) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNGapReason2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapReason(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNGapReason2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐGapReason(ctx context.Context, sel ast.SelectionSet, v *plant.GapReason) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "GapReason!")
+		return graphql.Null
+	}
+	return ec._GapReason(ctx, sel, v)
+}
+
 func (ec *executionContext) unmarshalNHistoryUpdateType2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐHistoryUpdateType(ctx context.Context, v any) (plant.HistoryUpdateType, error) {
 	tmp, err := graphql.UnmarshalString(v)
 	res := plant.HistoryUpdateType(tmp)
@@ -23216,6 +26008,50 @@ func (ec *executionContext) marshalNJSON2encodingᚋjsonᚐRawMessage(ctx contex
 	return res
 }
 
+func (ec *executionContext) unmarshalNLineageRelation2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageRelation(ctx context.Context, v any) (plant.LineageRelation, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := plant.LineageRelation(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNLineageRelation2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageRelation(ctx context.Context, sel ast.SelectionSet, v plant.LineageRelation) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "LineageRelation!")
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNLineageStep2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageStepᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.LineageStep) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNLineageStep2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageStep(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNLineageStep2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineageStep(ctx context.Context, sel ast.SelectionSet, v *plant.LineageStep) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "LineageStep!")
+		return graphql.Null
+	}
+	return ec._LineageStep(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNMoment2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐMoment(ctx context.Context, v any) (plant.Moment, error) {
+	res, err := ec.unmarshalInputMoment(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNMoveAssetInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐMoveAssetInput(ctx context.Context, v any) (MoveAssetInput, error) {
 	res, err := ec.unmarshalInputMoveAssetInput(ctx, v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -23252,6 +26088,58 @@ func (ec *executionContext) marshalNPageInfo2ᚖgithubᚗcomᚋtwinlogᚋtwinlog
 		return graphql.Null
 	}
 	return ec._PageInfo(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNPlantDiffConnection2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDiffConnection(ctx context.Context, sel ast.SelectionSet, v *plant.DiffConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "PlantDiffConnection!")
+		return graphql.Null
+	}
+	return ec._PlantDiffConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNPlantDiffEdge2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDiffEdge(ctx context.Context, sel ast.SelectionSet, v plant.DiffEdge) graphql.Marshaler {
+	return ec._PlantDiffEdge(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNPlantDiffEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDiffEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []plant.DiffEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNPlantDiffEdge2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDiffEdge(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNPlantDifference2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDifferenceᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.Difference) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNPlantDifference2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDifference(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNPlantDifference2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDifference(ctx context.Context, sel ast.SelectionSet, v *plant.Difference) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "PlantDifference!")
+		return graphql.Null
+	}
+	return ec._PlantDifference(ctx, sel, v)
 }
 
 func (ec *executionContext) unmarshalNPosition2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐPosition(ctx context.Context, v any) (eventlog.Position, error) {
@@ -24370,6 +27258,20 @@ func (ec *executionContext) unmarshalOKnown2ᚖgithubᚗcomᚋtwinlogᚋtwinlog�
 	}
 	res, err := ec.unmarshalInputKnown(ctx, v)
 	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOLineage2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐLineage(ctx context.Context, sel ast.SelectionSet, v *plant.Lineage) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Lineage(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalOMessageOrigin2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐMessageOrigin(ctx context.Context, sel ast.SelectionSet, v *plant.MessageOrigin) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._MessageOrigin(ctx, sel, v)
 }
 
 func (ec *executionContext) marshalOModificationInfo2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐModificationInfo(ctx context.Context, sel ast.SelectionSet, v *plant.ModificationInfo) graphql.Marshaler {

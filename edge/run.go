@@ -153,6 +153,11 @@ func (r *run) weigh(reading acquire.Reading) (piece, bool) {
 	}
 	native := !reading.SourceTime.IsZero()
 	at := reading.At
+	if native && reading.Cause == acquire.Snapshot && r.sent[tag].Any && !reading.SourceTime.After(r.sent[tag].At) {
+		// It has been so since before what was said last. That it is so now is
+		// what the gateway has seen, so the time is the gateway's.
+		native = false
+	}
 	if native {
 		at = reading.SourceTime
 		this := heard{at, reading.Quality.Code}

@@ -106,3 +106,42 @@ func TestEarliestTime(t *testing.T) {
 		}
 	})
 }
+
+// TestAfterALoss: what was missed goes out under its own time, what the device
+// shows when it is reached again is what the tag is now, however long it has been
+// so, and neither is told twice.
+func TestAfterALoss(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		at := func(cause acquire.Cause, second float64, x float64) acquire.Reading {
+			r := good(x)
+			r.Cause, r.SourceTime = cause, epoch().Add(time.Duration(second*float64(time.Second)))
+			return r
+		}
+		sessions := 0
+		src := reporting(func(ctx context.Context, hear func([]acquire.Reading)) error {
+			if sessions++; sessions == 1 {
+				hear([]acquire.Reading{at(acquire.Snapshot, -9, 1)})
+				time.Sleep(2 * time.Second)
+				return context.DeadlineExceeded
+			}
+			time.Sleep(2 * time.Second)
+			hear([]acquire.Reading{at(acquire.Historic, 2.5, 7), at(acquire.Historic, 2.75, 1)})
+			hear([]acquire.Reading{at(acquire.Snapshot, -9, 1)}) // it has been so since long before the loss
+			hear([]acquire.Reading{at(acquire.Snapshot, -9, 1)})
+			hear([]acquire.Reading{{Cause: acquire.Historic, Value: float(3)}}) // of no time
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		p := pump(edge.Pipeline{Reporting: src, Retry: acquire.Retry{Min: time.Nanosecond, Max: time.Nanosecond}})
+		p.Devices, p.Tags = p.Devices[:1], p.Tags[:1]
+		var s sink
+		run(t, &s, 6, p)
+		want := []string{
+			"-9 P-1 flow=1/Good", "2 P-1 flow=null/BadNoCommunication",
+			"2.5 P-1 flow=7/Good", "2.75 P-1 flow=1/Good", "4 P-1 flow=1/Good",
+		}
+		if diff := cmp.Diff(want, s.said()); diff != "" {
+			t.Errorf("messages (-want +got):\n%s", diff)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/adapters/field/modbus"
+	"github.com/twinlog/twinlog/adapters/field/opcua"
 	"github.com/twinlog/twinlog/cmd/conf"
 	"github.com/twinlog/twinlog/edge/protocol"
 )
@@ -17,6 +18,7 @@ type Protocols []protocol.Protocol
 // Standard are the protocols of this product, one line each.
 var Standard = Protocols{
 	modbus.Protocol,
+	opcua.Protocol,
 }
 
 func (p Protocols) names() []string {

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/twinlog/twinlog/test/budget"
 )
 
 // A Chaos stands between a source and its machine, as networks do. It passes
@@ -180,4 +182,10 @@ func (c *Chaos) pass(source net.Conn, b []byte) bool {
 	time.Sleep(delay)
 	_, err := source.Write(b)
 	return err == nil
+}
+
+// Random is the test's source of garbage; its seed is printed.
+func Random(tb testing.TB) *rand.Rand {
+	tb.Helper()
+	return rand.New(rand.NewPCG(budget.Seed(tb), 0))
 }

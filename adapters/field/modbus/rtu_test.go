@@ -210,6 +210,7 @@ func TestWriteThatNobodyAnswers(t *testing.T) {
 	units := startUnits(t, "tcp")
 	chaos := fieldtest.NewChaos(t, units.address())
 	src := open(t, modbus.Config{Address: chaos.Address(), RTU: true, Timeout: 200 * time.Millisecond}, []modbus.Item{{Unit: 1, Table: modbus.HoldingRegisters, Type: modbus.Uint16}})
+	read(t, src, []int{0}) // the connection stands and has been counted
 	chaos.Mute()
 	dials := chaos.Dials()
 	err := src.Write(t.Context(), 0, integer(7))

@@ -129,9 +129,13 @@ func url(n conf.Node) string {
 	if s == "" {
 		return ""
 	}
-	u, err := neturl.Parse(s)
-	if err != nil || (u.Scheme != "mqtt" && u.Scheme != "mqtts") || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
-		n.Fault("%q, expected mqtt://host:port or mqtts://host:port, and the user apart", s)
+	scheme, hosts, _ := strings.Cut(s, "://")
+	for host := range strings.SplitSeq(hosts, ",") {
+		u, err := neturl.Parse(scheme + "://" + host)
+		if err != nil || (u.Scheme != "mqtt" && u.Scheme != "mqtts") || u.Host == "" || strings.Trim(u.Path, "/") != "" || u.User != nil {
+			n.Fault("%q, expected mqtt://host:port or mqtts://host:port, and the user apart", s)
+			break
+		}
 	}
 	return s
 }

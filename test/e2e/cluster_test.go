@@ -3,8 +3,11 @@
 package e2e
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
+
+	"github.com/twinlog/twinlog/test/budget"
 )
 
 // serveLog starts `twinlog serve` whose log is served at an address, and says
@@ -67,4 +70,28 @@ func TestServeOnAnotherLog(t *testing.T) {
 		t.Errorf("views folded anew say %v, want 20", got)
 	}
 	_ = keeper
+}
+
+// TestLogKilledTenTimes is TestKilledTenTimes with the log elsewhere: it is that
+// log's server, another twinlog, that is killed at random moments and started
+// again, under a server that stays, and takes from six clients all the time.
+func TestLogKilledTenTimes(t *testing.T) {
+	const kills = 10
+	rng := rand.New(rand.NewPCG(budget.Seed(t), 0))
+	dir, at, addr := t.TempDir(), freeAddr(t), freeAddr(t)
+	keeper, url := serveLog(t, dir, at)
+	server := launch(t, t.TempDir(), addr, nil, envLog+"="+url)
+	clients := muster(t, addr)
+	for range kills {
+		before := clients.acks()
+		eventually(t, "messages are acknowledged", func() bool { return clients.acks() > before+10 })
+		time.Sleep(time.Duration(rng.IntN(int(400 * time.Millisecond))))
+		keeper.kill()
+		time.Sleep(time.Duration(rng.IntN(int(200 * time.Millisecond))))
+		keeper, _ = serveLog(t, dir, at)
+	}
+	clients.finish(t)
+	server.kill()
+	keeper.kill()
+	clients.check(t, count(t, dir))
 }

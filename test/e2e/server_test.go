@@ -27,6 +27,7 @@ import (
 	"github.com/twinlog/twinlog/adapters/broker"
 	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
 	"github.com/twinlog/twinlog/adapters/uplink/wire"
+	"github.com/twinlog/twinlog/cmd/logurl"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/ingest"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -36,6 +37,7 @@ import (
 const (
 	envDir   = "TWINLOG_E2E_DIR"
 	envAddr  = "TWINLOG_E2E_ADDR"
+	envLog   = "TWINLOG_E2E_LOG"   // URL of the log; none: embedded in the directory
 	envHasty = "TWINLOG_E2E_HASTY" // acknowledges before the log has it: what the tests must find
 )
 
@@ -64,7 +66,11 @@ func serve(dir, addr string, hasty bool) error {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
 	go func() { _, _ = io.Copy(io.Discard, os.Stdin); stop() }()
-	log, err := openLog(ctx, dir)
+	at := os.Getenv(envLog)
+	if at == "" {
+		at = filepath.Join(dir, "log")
+	}
+	log, err := logurl.Open(ctx, at, logurl.Config{})
 	if err != nil {
 		return err
 	}
@@ -178,32 +184,31 @@ func count(t *testing.T, dir string) census {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	c := census{devices: map[string]map[int]int{}, events: map[string]int{}}
-	for rec, err := range log.ReadAll(t.Context(), 0, eventlog.Forwards, eventlog.Filter{}) {
-		if err != nil {
-			t.Fatal(err)
-		}
-		c.events[rec.Type]++
-		if rec.Type == (telemetry.Refused{}).EventType() && c.events[rec.Type] < 4 {
-			t.Logf("%s@%d: %s", rec.Stream, rec.Revision, rec.Data)
-		}
-		if rec.Type != eventlog.TelemetryRecorded {
-			continue
-		}
-		row, err := telemetry.Decode(rec.Data)
-		if err != nil {
-			t.Fatalf("%s@%d: %v", rec.Stream, rec.Revision, err)
-		}
-		n, ok := row.Samples[0].Value.Number()
-		if !ok || row.Samples[0].Signal != "n" {
-			t.Fatalf("%s@%d: %+v", rec.Stream, rec.Revision, row)
-		}
-		if c.devices[row.Device] == nil {
-			c.devices[row.Device] = map[int]int{}
-		}
-		c.devices[row.Device][int(n)]++
+	return censusOf(t, log)
+}
+
+// add counts one event.
+func (c census) add(t *testing.T, rec eventlog.Record) {
+	t.Helper()
+	c.events[rec.Type]++
+	if rec.Type == (telemetry.Refused{}).EventType() && c.events[rec.Type] < 4 {
+		t.Logf("%s@%d: %s", rec.Stream, rec.Revision, rec.Data)
 	}
-	return c
+	if rec.Type != eventlog.TelemetryRecorded {
+		return
+	}
+	row, err := telemetry.Decode(rec.Data)
+	if err != nil {
+		t.Fatalf("%s@%d: %v", rec.Stream, rec.Revision, err)
+	}
+	n, ok := row.Samples[0].Value.Number()
+	if !ok || row.Samples[0].Signal != "n" {
+		t.Fatalf("%s@%d: %+v", rec.Stream, rec.Revision, row)
+	}
+	if c.devices[row.Device] == nil {
+		c.devices[row.Device] = map[int]int{}
+	}
+	c.devices[row.Device][int(n)]++
 }
 
 // want fails unless every message of the device that was acknowledged is in the

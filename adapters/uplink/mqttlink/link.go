@@ -38,25 +38,25 @@ type Config struct {
 // A Link is an outbox.Link. It keeps no state between sessions.
 type Link struct {
 	cfg     Config
-	address string
+	brokers *brokers
 }
 
 // New returns the link to cfg's broker without connecting.
 func New(cfg Config) (*Link, error) {
-	address, err := cfg.check()
+	brokers, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
-	return &Link{cfg: cfg, address: address}, nil
+	return &Link{cfg: cfg, brokers: brokers}, nil
 }
 
 // Connect implements outbox.Link.
 func (l *Link) Connect(ctx context.Context) (outbox.Session, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.cfg.ConnectWithin)
 	defer cancel()
-	conn, err := l.cfg.dial(ctx, l.address)
+	conn, err := l.cfg.dial(ctx, l.brokers)
 	if err != nil {
-		return nil, fmt.Errorf("mqtt %s: %w", l.address, err)
+		return nil, fmt.Errorf("mqtt %s: %w", l.brokers, err)
 	}
 	s := &session{conn: conn, acks: &acks{State: state.NewInMemory(), news: make(chan struct{}, 1)}, lost: make(chan struct{})}
 	s.client = paho.NewClient(paho.ClientConfig{
@@ -74,12 +74,12 @@ func (l *Link) Connect(ctx context.Context) (outbox.Session, error) {
 	}
 	if _, err := s.client.Connect(ctx, hello); err != nil {
 		_ = conn.Close()
-		return nil, fmt.Errorf("mqtt %s: connect as %q: %w", l.address, l.cfg.ClientID, err)
+		return nil, fmt.Errorf("mqtt %s: connect as %q: %w", l.brokers, l.cfg.ClientID, err)
 	}
 	if l.cfg.StatusTopic != "" {
 		if err := s.publish(ctx, &paho.Publish{Topic: l.cfg.StatusTopic, Payload: []byte(online), QoS: 1, Retain: true}); err != nil {
 			s.Close()
-			return nil, fmt.Errorf("mqtt %s: status: %w", l.address, err)
+			return nil, fmt.Errorf("mqtt %s: status: %w", l.brokers, err)
 		}
 	}
 	return s, nil

@@ -295,9 +295,29 @@ func TestConnectFails(t *testing.T) {
 	}
 }
 
+// TestAnotherServer: of two servers that are named, the one that is there gets the
+// messages.
+func TestAnotherServer(t *testing.T) {
+	a, b := start(t), start(t)
+	box := gateway(t, a.Addr().String()+","+b.Addr().String())
+	put(t, box, 100)
+	eventually(t, "all are answered", func() bool { return box.Stats().Depth == 0 })
+	first, second := a, b
+	if a.stored() == 0 {
+		first, second = b, a
+	}
+	first.stop()
+	second.mu.Lock()
+	second.last = first.last // they share a log
+	second.mu.Unlock()
+	put(t, box, 100)
+	eventually(t, "the other has the rest", func() bool { return second.stored() == 100 })
+}
+
 func TestBadEndpoints(t *testing.T) {
 	for _, e := range []mqttlink.Endpoint{
 		{URL: "http://host", ClientID: "x"}, {URL: "mqtt://", ClientID: "x"}, {URL: "mqtt://host"}, {URL: "mqtt://%zz", ClientID: "x"},
+		{URL: "mqtt://a,", ClientID: "x"}, {URL: "mqtt://a:1883,b:x", ClientID: "x"},
 	} {
 		if _, err := mqttlink.New(mqttlink.Config{Endpoint: e}); !errors.Is(err, mqttlink.ErrBadConfig) {
 			t.Errorf("%+v: %v", e, err)

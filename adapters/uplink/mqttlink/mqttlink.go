@@ -15,6 +15,8 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -26,7 +28,10 @@ var ErrBadConfig = errors.New("invalid MQTT link configuration")
 
 // An Endpoint is a broker and how to enter it.
 type Endpoint struct {
-	URL      string // mqtt://host:port, or mqtts:// for TLS; ports 1883 and 8883 may be left out
+	// URL is mqtt://host:port, or mqtts:// for TLS; ports 1883 and 8883 may be
+	// left out. Where several servers share a log, all are named, separated by
+	// commas (mqtt://a:1883,b): each connection tries the next one.
+	URL      string
 	ClientID string
 	User     string
 	Password []byte
@@ -37,14 +42,11 @@ type Endpoint struct {
 	ConnectWithin time.Duration
 }
 
-// check fills in the defaults and returns the host:port to dial.
-func (e *Endpoint) check() (address string, err error) {
-	u, err := url.Parse(e.URL)
-	if err != nil {
-		return "", fmt.Errorf("%w: %w", ErrBadConfig, err)
-	}
+// check fills in the defaults and returns whom to dial.
+func (e *Endpoint) check() (*brokers, error) {
+	scheme, hosts, _ := strings.Cut(e.URL, "://")
 	port := "1883"
-	switch u.Scheme {
+	switch scheme {
 	case "mqtt", "tcp":
 		e.TLS = nil
 	case "mqtts", "ssl", "tls":
@@ -53,13 +55,24 @@ func (e *Endpoint) check() (address string, err error) {
 			e.TLS = &tls.Config{MinVersion: tls.VersionTLS12}
 		}
 	default:
-		return "", fmt.Errorf("URL %q: expected mqtt://host:port or mqtts://host:port: %w", e.URL, ErrBadConfig)
+		return nil, fmt.Errorf("URL %q: expected mqtt://host:port or mqtts://host:port: %w", e.URL, ErrBadConfig)
 	}
-	if u.Hostname() == "" {
-		return "", fmt.Errorf("URL %q names no host: %w", e.URL, ErrBadConfig)
+	b := &brokers{}
+	for host := range strings.SplitSeq(hosts, ",") {
+		u, err := url.Parse(scheme + "://" + host)
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("%w: %w", ErrBadConfig, err)
+		case u.Hostname() == "":
+			return nil, fmt.Errorf("URL %q names no host: %w", e.URL, ErrBadConfig)
+		case u.Port() != "":
+			b.list = append(b.list, u.Host)
+		default:
+			b.list = append(b.list, net.JoinHostPort(u.Hostname(), port))
+		}
 	}
 	if e.ClientID == "" {
-		return "", fmt.Errorf("no client id for %s: %w", e.URL, ErrBadConfig)
+		return nil, fmt.Errorf("no client id for %s: %w", e.URL, ErrBadConfig)
 	}
 	if e.KeepAlive <= 0 {
 		e.KeepAlive = 30 * time.Second
@@ -67,14 +80,34 @@ func (e *Endpoint) check() (address string, err error) {
 	if e.ConnectWithin <= 0 {
 		e.ConnectWithin = 10 * time.Second
 	}
-	if u.Port() != "" {
-		port = u.Port()
-	}
-	return net.JoinHostPort(u.Hostname(), port), nil
+	return b, nil
 }
 
-// dial opens the connection that paho needs: safe for concurrent writers.
-func (e *Endpoint) dial(ctx context.Context, address string) (net.Conn, error) {
+// brokers are those of an Endpoint, each host:port.
+type brokers struct {
+	list []string
+	next atomic.Uint64
+}
+
+// String names them all.
+func (b *brokers) String() string { return strings.Join(b.list, ",") }
+
+// dial connects to the next of the brokers that answers.
+func (e *Endpoint) dial(ctx context.Context, b *brokers) (net.Conn, error) {
+	var errs []error
+	for range b.list {
+		address := b.list[(b.next.Add(1)-1)%uint64(len(b.list))]
+		conn, err := e.dialOne(ctx, address)
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// dialOne opens the connection that paho needs: safe for concurrent writers.
+func (e *Endpoint) dialOne(ctx context.Context, address string) (net.Conn, error) {
 	if e.TLS == nil {
 		return new(net.Dialer).DialContext(ctx, "tcp", address)
 	}

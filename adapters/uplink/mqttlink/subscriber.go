@@ -38,7 +38,7 @@ type SubscriberConfig struct {
 // connection; the broker sends what is unacknowledged again.
 type Subscriber struct {
 	cfg     SubscriberConfig
-	address string
+	brokers *brokers
 	session *state.State // outlives connections, as the broker's does
 	number  uint64       // of the connection
 
@@ -50,7 +50,7 @@ const ackEvery = 5 * time.Millisecond
 
 // NewSubscriber checks cfg and returns the subscriber without connecting.
 func NewSubscriber(cfg SubscriberConfig) (*Subscriber, error) {
-	address, err := cfg.check()
+	brokers, err := cfg.check()
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +69,7 @@ func NewSubscriber(cfg SubscriberConfig) (*Subscriber, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Subscriber{cfg: cfg, address: address, session: state.NewInMemory()}, nil
+	return &Subscriber{cfg: cfg, brokers: brokers, session: state.NewInMemory()}, nil
 }
 
 // SubscriberStats counts since NewSubscriber.
@@ -89,7 +89,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "mqtt: subscription lost", slog.String("broker", s.address), slog.Any("error", err))
+		s.cfg.Log.LogAttrs(ctx, slog.LevelWarn, "mqtt: subscription lost", slog.String("broker", s.brokers.String()), slog.Any("error", err))
 		if s.acked.Load() > before {
 			wait = retryMin // it worked
 		}
@@ -106,7 +106,7 @@ func (s *Subscriber) Run(ctx context.Context) error {
 func (s *Subscriber) once(ctx context.Context) error {
 	connecting, cancel := context.WithTimeout(ctx, s.cfg.ConnectWithin)
 	defer cancel()
-	conn, err := s.cfg.dial(connecting, s.address)
+	conn, err := s.cfg.dial(connecting, s.brokers)
 	if err != nil {
 		return err
 	}

@@ -105,9 +105,12 @@ func (k *Keeper) pause(ctx context.Context) error {
 // leave frees everything at once. Whoever did not get that waits until the
 // server counts as dead.
 func (k *Keeper) leave(ctx context.Context, next eventlog.Expected) error {
-	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), k.cfg.Every)
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), deadBeats/2*k.cfg.Every)
 	defer cancel()
 	_, err := k.say(within, next, Left{})
+	if errors.Is(err, eventlog.ErrConflict) { // the last beat was interrupted, and is there
+		_, err = k.say(within, eventlog.At(next.Next()), Left{})
+	}
 	if err != nil && within.Err() == nil {
 		return fmt.Errorf("leases: leave: %w", err)
 	}
@@ -135,15 +138,19 @@ func (k *Keeper) event(ev eventlog.Event, of, which string) (eventlog.NewEvent, 
 func (k *Keeper) listen(ctx context.Context, sub eventlog.Subscription) error {
 	for {
 		b, err := sub.Next(ctx)
-		switch {
-		case err == nil:
-			k.hear(b)
-		case ctx.Err() != nil:
-			return nil
-		default:
-			return fmt.Errorf("leases: %w", err)
+		if err != nil {
+			return stopped(ctx, err)
 		}
+		k.hear(b)
 	}
+}
+
+// stopped is nil where the end of ctx is all that happened.
+func stopped(ctx context.Context, err error) error {
+	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return nil
+	}
+	return fmt.Errorf("leases: %w", err)
 }
 
 func (k *Keeper) hear(b eventlog.Batch) {

@@ -4,6 +4,8 @@ package e2e
 
 import (
 	"math/rand/v2"
+	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -74,7 +76,8 @@ func TestServeOnAnotherLog(t *testing.T) {
 
 // TestLogKilledTenTimes is TestKilledTenTimes with the log elsewhere: it is that
 // log's server, another twinlog, that is killed at random moments and started
-// again, under a server that stays, and takes from six clients all the time.
+// again, under a server that takes from six clients and is now and then killed
+// with it.
 func TestLogKilledTenTimes(t *testing.T) {
 	const kills = 10
 	rng := rand.New(rand.NewPCG(budget.Seed(t), 0))
@@ -82,16 +85,64 @@ func TestLogKilledTenTimes(t *testing.T) {
 	keeper, url := serveLog(t, dir, at)
 	server := launch(t, t.TempDir(), addr, nil, envLog+"="+url)
 	clients := muster(t, addr)
-	for range kills {
+	for n := range kills {
 		before := clients.acks()
 		eventually(t, "messages are acknowledged", func() bool { return clients.acks() > before+10 })
 		time.Sleep(time.Duration(rng.IntN(int(400 * time.Millisecond))))
 		keeper.kill()
 		time.Sleep(time.Duration(rng.IntN(int(200 * time.Millisecond))))
+		both := n%3 == 2
+		if both {
+			server.kill()
+		}
 		keeper, _ = serveLog(t, dir, at)
+		if both {
+			server = launch(t, t.TempDir(), addr, nil, envLog+"="+url)
+		}
 	}
 	clients.finish(t)
 	server.kill()
 	keeper.kill()
 	clients.check(t, count(t, dir))
+}
+
+// TestDemoOnAnotherLog is the whole way, from the machines to the answers, with
+// the log elsewhere and its server killed ten times.
+func TestDemoOnAnotherLog(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(budget.Seed(t), 1))
+	dir, at := t.TempDir(), freeAddr(t)
+	data := filepath.Join(dir, "server")
+	keeper, url := serveLog(t, data, at)
+	d := startDemo(t, t.TempDir(), "--calm", "--log", url)
+	for range 10 {
+		time.Sleep(time.Duration(rng.IntN(int(time.Second))))
+		keeper.kill()
+		time.Sleep(time.Duration(rng.IntN(int(200 * time.Millisecond))))
+		keeper, _ = serveLog(t, data, at)
+		d.ask(t, `{ plant { moment { knownAt } } }`, nil)
+	}
+	for _, line := range d.curls {
+		d.try(t, line)
+	}
+	head := d.folded(t)
+	again := serveProduct(t, t.TempDir(), "--log", url)
+	all := map[string]any{"p": head}
+	const query = `query($p: Position!) { plant(at: {known: {at: $p}}, minPosition: $p, waitAtMost: "PT30S") { tagValues(first: 500) { paths values status position } } }`
+	if a, b := d.ask(t, query, all), again.ask(t, query, all); !reflect.DeepEqual(a.Data, b.Data) {
+		t.Errorf("the demonstration answers\n%v\na server that folded the log anew\n%v", a.Data, b.Data)
+	}
+	again.stop(t)
+	d.interrupt(t)
+	keeper.stop(t)
+	d.dir = dir
+	k := d.open(t)
+	k.whole(t)
+	if len(k.gaps) > 0 {
+		t.Error(k.gaps)
+	}
+	if k.types["log.named.v1"] > 0 {
+		t.Error("a log that says its origin was given another")
+	}
+	t.Logf("%d messages of the gateway, %v", len(k.rows), k.types)
 }

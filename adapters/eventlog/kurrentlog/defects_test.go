@@ -22,6 +22,7 @@ import (
 	"github.com/twinlog/twinlog/adapters/eventlog/kurrentlog"
 	"github.com/twinlog/twinlog/adapters/eventlog/memlog"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/test/faultproxy"
 )
 
 // Each test here provokes something that the client does wrong by itself.
@@ -266,26 +267,76 @@ func TestUnknownMessage(t *testing.T) {
 	}
 }
 
+// TestReadersGoOn: a connection breaks under many readers, whose client may
+// panic when the first that notices throws it away; each goes on where it was.
+func TestReadersGoOn(t *testing.T) {
+	const readers = 64
+	var broken atomic.Bool
+	f := &fake{}
+	f.read = func(_ *streams.ReadReq, st streams.Streams_ReadServer) error {
+		if broken.Load() {
+			return st.Send(happened(1))
+		}
+		if err := st.Send(happened(2)); err != nil {
+			return err
+		}
+		<-st.Context().Done()
+		return st.Context().Err()
+	}
+	proxy, err := faultproxy.New(f.start(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer proxy.Close()
+	l := open(t, proxy.Addr())
+	var began, ended sync.WaitGroup
+	began.Add(readers)
+	for range readers {
+		ended.Go(func() {
+			n := 0
+			for r, err := range l.Read(t.Context(), "asset-1", eventlog.LastRevision, eventlog.Backwards) {
+				if err != nil || int(r.Position) != 2-n {
+					t.Errorf("event %d of the read: position %d, %v", n, r.Position, err)
+					break
+				}
+				if n++; n == 1 {
+					began.Done()
+				}
+			}
+			if n != 2 {
+				t.Errorf("%d events, want 2", n)
+			}
+		})
+	}
+	began.Wait()
+	broken.Store(true)
+	proxy.Cut()
+	defer time.AfterFunc(200*time.Millisecond, proxy.Heal).Stop() // until then the client tries in vain
+	ended.Wait()
+}
+
+// happened is the event of asset-1 at a position from 1.
+func happened(p uint64) *streams.ReadResp {
+	return &streams.ReadResp{Content: &streams.ReadResp_Event{Event: &streams.ReadResp_ReadEvent{Event: &streams.ReadResp_ReadEvent_RecordedEvent{
+		Id:               &shared.UUID{Value: &shared.UUID_String_{String_: fmt.Sprintf("11111111-1111-4111-8111-%012d", p)}},
+		StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte("asset-1")}, StreamRevision: p - 1, CommitPosition: p, PreparePosition: p,
+		Metadata: map[string]string{"type": "a.b.v1", "content-type": "application/json", "created": "0"}, CustomMetadata: []byte("{}"),
+	}}}}
+}
+
 // TestSilentEnd: a server ends a subscription without an error, and the client
 // never subscribes again.
 func TestSilentEnd(t *testing.T) {
 	var calls atomic.Uint64
 	f := &fake{}
 	f.read = func(req *streams.ReadReq, st streams.Streams_ReadServer) error {
-		event := func(p uint64) *streams.ReadResp {
-			return &streams.ReadResp{Content: &streams.ReadResp_Event{Event: &streams.ReadResp_ReadEvent{Event: &streams.ReadResp_ReadEvent_RecordedEvent{
-				Id:               &shared.UUID{Value: &shared.UUID_String_{String_: fmt.Sprintf("11111111-1111-4111-8111-%012d", p)}},
-				StreamIdentifier: &shared.StreamIdentifier{StreamName: []byte("asset-1")}, StreamRevision: p - 1, CommitPosition: p, PreparePosition: p,
-				Metadata: map[string]string{"type": "a.b.v1", "content-type": "application/json", "created": "0"}, CustomMetadata: []byte("{}"),
-			}}}}
-		}
 		if req.GetOptions().GetSubscription() == nil {
-			return st.Send(event(9)) // the end of $all
+			return st.Send(happened(9)) // the end of $all
 		}
 		if err := st.Send(&streams.ReadResp{Content: &streams.ReadResp_Confirmation{Confirmation: &streams.ReadResp_SubscriptionConfirmation{}}}); err != nil {
 			return err
 		}
-		return st.Send(event(calls.Add(1))) // and that is all
+		return st.Send(happened(calls.Add(1))) // and that is all
 	}
 	sub, err := open(t, f.start(t)).Subscribe(t.Context(), 0, eventlog.Filter{})
 	if err != nil {

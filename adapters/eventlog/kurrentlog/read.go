@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"runtime"
 	"slices"
 	"time"
 
@@ -141,12 +142,16 @@ func (q *readRequest) open(ctx context.Context, c *esdb.Client) (*esdb.ReadStrea
 }
 
 // pump receives in a goroutine of its own: Recv panics on messages that it does
-// not know, and may block after its connection has been given up.
+// not know, and panics or blocks after its connection has been given up.
 func pump(ctx context.Context, stream *esdb.ReadStream, out chan<- received) {
 	defer stream.Close()
 	defer func() {
 		if p := recover(); p != nil {
-			send(ctx, out, received{err: fmt.Errorf("client: read: %v: %w", p, eventlog.ErrDamaged)})
+			why := eventlog.ErrDamaged // the client's own panic: such a message
+			if _, ok := p.(runtime.Error); ok {
+				why = errGone // a channel that was closed with the connection
+			}
+			send(ctx, out, received{err: fmt.Errorf("client: read: %v: %w", p, why)})
 		}
 	}()
 	for {

@@ -316,8 +316,12 @@ func TestAnotherServer(t *testing.T) {
 
 func TestBadEndpoints(t *testing.T) {
 	for _, e := range []mqttlink.Endpoint{
-		{URL: "http://host", ClientID: "x"}, {URL: "mqtt://", ClientID: "x"}, {URL: "mqtt://host"}, {URL: "mqtt://%zz", ClientID: "x"},
-		{URL: "mqtt://a,", ClientID: "x"}, {URL: "mqtt://a:1883,b:x", ClientID: "x"},
+		{URL: "http://host", ClientID: "x"},
+		{URL: "mqtt://", ClientID: "x"},
+		{URL: "mqtt://host"},
+		{URL: "mqtt://%zz", ClientID: "x"},
+		{URL: "mqtt://a,", ClientID: "x"},
+		{URL: "mqtt://a:1883,b:x", ClientID: "x"},
 	} {
 		if _, err := mqttlink.New(mqttlink.Config{Endpoint: e}); !errors.Is(err, mqttlink.ErrBadConfig) {
 			t.Errorf("%+v: %v", e, err)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -83,10 +84,11 @@ func (l life) run(t *testing.T, o orders, atMost time.Duration, before ...string
 	cmd := child(t, o, before...)
 	var said strings.Builder
 	cmd.Stderr = &said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // strace leaves its child alone when it is killed
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	timer := time.AfterFunc(atMost, func() { _ = cmd.Process.Kill() })
+	timer := time.AfterFunc(atMost, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
 	err := cmd.Wait()
 	if text := said.String(); strings.Contains(text, "gives up") || strings.Contains(text, "panic") || strings.Contains(text, "goroutine ") {
 		t.Fatalf("the child ended by itself: %v: %s", err, text)

@@ -66,13 +66,20 @@ func (l *lockedBuffer) String() string {
 // serveProduct starts it on free ports and waits until it says that it is ready.
 func serveProduct(t *testing.T, dir string, args ...string) *product {
 	t.Helper()
+	return serveUnder(t, nil, dir, args...)
+}
+
+// serveUnder is serveProduct under another program, with its arguments.
+func serveUnder(t *testing.T, under []string, dir string, args ...string) *product {
+	t.Helper()
 	path, err := build()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &product{dir: dir, stderr: &lockedBuffer{}, ended: make(chan struct{})}
-	args = append([]string{"serve", "--operator", "Test Person", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data", dir}, args...)
-	p.cmd = exec.Command(path, args...) //nolint:noctx // ended by Cleanup, after the test's context
+	args = append([]string{path, "serve", "--operator", "Test Person", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data", dir}, args...)
+	args = append(under[:len(under):len(under)], args...)
+	p.cmd = exec.Command(args[0], args[1:]...) //nolint:noctx // ended by Cleanup, after the test's context
 	p.cmd.Stderr = p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := p.cmd.StdoutPipe()

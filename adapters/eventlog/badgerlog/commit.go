@@ -226,7 +226,7 @@ func (c *committer) addRow(id eventlog.StreamID, rev eventlog.Revision) {
 }
 
 // length returns how many events a stream holds, this commit included.
-func (l *Log) length(id eventlog.StreamID) (uint64, error) {
+func (l *Log) length(id eventlog.StreamID) (n uint64, err error) {
 	if n, ok := l.committer.counts[id]; ok {
 		return n, nil
 	}
@@ -235,6 +235,7 @@ func (l *Log) length(id eventlog.StreamID) (uint64, error) {
 	}
 	v := l.ownView()
 	defer v.close()
+	defer unpanic(&err)
 	return v.count(id, l.end.head)
 }
 
@@ -275,7 +276,8 @@ func (l *Log) write() error {
 }
 
 // entries makes the keys and values of the commit.
-func (l *Log) entries() ([]*badger.Entry, error) {
+func (l *Log) entries() (_ []*badger.Entry, err error) {
+	defer unpanic(&err)
 	c := &l.committer
 	both := c.builders[0].n > 0 && c.builders[1].n > 0
 	entries := make([]*badger.Entry, 0, 2+len(c.streams)+len(c.kinds))
@@ -301,7 +303,6 @@ func (l *Log) entries() ([]*badger.Entry, error) {
 		previous, ok := l.categories[category] // the committer alone writes categories
 		if !ok {
 			v := l.ownView()
-			var err error
 			previous, err = v.lastOf(category, l.end.head)
 			v.close()
 			if err != nil {

@@ -4,13 +4,16 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"hash"
+	"maps"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -36,6 +39,11 @@ func damagedSource(t *testing.T) string {
 				if _, err := l.Append(t.Context(), id, expect(next), facts(id, next, 4)...); err != nil {
 					t.Fatal(err)
 				}
+			}
+		}
+		if session == 1 {
+			if err := l.Seal(t.Context()); err != nil {
+				t.Fatal(err)
 			}
 		}
 		if session == 2 {
@@ -84,8 +92,7 @@ func hashAll(h hash.Hash, seq func(func(eventlog.Record, error) bool)) error {
 	return nil
 }
 
-// verifyDamaged is the child: it says what it could read, or why not. Badger
-// may also end the process on damage: that is loud enough.
+// verifyDamaged is the child: it says what it could read, or why not.
 func verifyDamaged(dir string) error {
 	l, err := badgerlog.Open(context.Background(), dir, badgerlog.Config{})
 	if err != nil {
@@ -101,10 +108,46 @@ func verifyDamaged(dir string) error {
 	return l.Close()
 }
 
-// TestBitFlips flips one bit anywhere in the directory. The log may then be
-// refused, or a read may fail, or nothing may be lost; what it may not do is
+// named is what a refusal must hold: positions, a stream, or a file.
+var named = regexp.MustCompile(`position|revision \d|stream|HEAD|ORIGIN|MANIFEST|KEYREGISTRY|\d+\.(sst|vlog|mem)`)
+
+// damages are what may become of a file.
+var damages = []struct {
+	name string
+	do   func(t *testing.T, path string, size int64, rng *rand.Rand) (what string)
+}{
+	{"flips", func(t *testing.T, path string, size int64, rng *rand.Rand) string {
+		at, bit := rng.Int64N(size), rng.IntN(8)
+		flipAt(t, path, at, bit)
+		return fmt.Sprintf("bit %d of byte %d flipped", bit, at)
+	}},
+	{"truncations", func(t *testing.T, path string, size int64, rng *rand.Rand) string {
+		n := rng.Int64N(size)
+		if err := os.Truncate(path, n); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("cut to %d of %d bytes", n, size)
+	}},
+	{"tears", func(t *testing.T, path string, size int64, rng *rand.Rand) string {
+		const sector = 512
+		at := rng.Int64N((size+sector-1)/sector) * sector
+		f, err := os.OpenFile(path, os.O_RDWR, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteAt(make([]byte, min(sector, size-at)), at); err != nil {
+			t.Fatal(err)
+		}
+		return fmt.Sprintf("sector at byte %d not written", at)
+	}},
+}
+
+// TestDamage flips one bit anywhere in the directory, cuts a file anywhere, or
+// takes a sector away. The log may then be refused, or a read may fail, and
+// either must name what is lost; or nothing may be lost. What it may not do is
 // answer with less or other than was acknowledged.
-func TestBitFlips(t *testing.T) {
+func TestDamage(t *testing.T) {
 	rng := rand.New(rand.NewPCG(budget.Seed(t), 0))
 	source := damagedSource(t)
 	whole := filepath.Join(t.TempDir(), "whole") // opening it writes the write-ahead file into a table
@@ -114,46 +157,49 @@ func TestBitFlips(t *testing.T) {
 		t.Fatal(want)
 	}
 	files := usedBytes(t, source)
-	counts := map[string]int{}
-	for end := time.Now().Add(budget.For(t) / 8); time.Now().Before(end); {
-		dir := filepath.Join(t.TempDir(), "flipped")
-		copyDir(t, source, dir)
-		name := files[rng.IntN(len(files))]
-		at, bit := flip(t, dir, name, rng)
-		got := verifyInChild(t, dir)
-		switch {
-		case got == want:
-			counts["harmless "+name.name]++
-		case strings.HasPrefix(got, "refused: "):
-			counts["refused "+name.name]++
-		case got == "":
-			counts["died "+name.name]++
-		default:
-			t.Errorf("bit %d of byte %d of %s flipped: %s, want %s or a refusal", bit, at, name.name, got, want)
+	counts, silent := map[string]int{}, 0
+	dir := filepath.Join(t.TempDir(), "damaged")
+	for end, n := time.Now().Add(budget.For(t)/4), 0; time.Now().Before(end); n++ {
+		d := damages[0]
+		if n%10 == 9 {
+			d = damages[1+n/10%2]
 		}
-		os.RemoveAll(dir)
+		copyDir(t, source, dir)
+		f := files[rng.IntN(len(files))]
+		what := d.do(t, filepath.Join(dir, f.name), f.size, rng)
+		outcome := "harmless"
+		switch got := verifyInChild(t, dir); {
+		case got == want:
+		case strings.HasPrefix(got, "refused: ") && named.MatchString(strings.ReplaceAll(got, dir, "")):
+			outcome = "refused"
+		case strings.HasPrefix(got, "read "):
+			silent++
+			t.Errorf("%s: %s: %s, want %s or a refusal", f.name, what, got, want)
+		default:
+			t.Errorf("%s: %s: names nothing that is lost: %s", f.name, what, got)
+		}
+		counts[fmt.Sprintf("%-11s %s %s", d.name, outcome, f.name)]++
+		counts[d.name]++
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
 	}
-	for _, k := range slices.Sorted(mapsKeys(counts)) {
+	for _, k := range slices.Sorted(maps.Keys(counts)) {
 		t.Logf("%4d %s", counts[k], k)
 	}
-}
-
-func mapsKeys(m map[string]int) func(func(string) bool) {
-	return func(yield func(string) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
+	for _, d := range damages {
+		budget.Count(t, d.name, counts[d.name])
 	}
+	budget.Count(t, "silent-losses", silent)
 }
 
 func verifyInChild(t *testing.T, dir string) string {
 	cmd := child(t, "verify", dir)
-	cmd.Stderr = nil
+	var said strings.Builder
+	cmd.Stderr = &said
 	out, err := cmd.Output()
 	if err != nil {
-		return ""
+		return fmt.Sprintf("died: %v: %.600s", err, said.String())
 	}
 	return strings.TrimSpace(string(out))
 }
@@ -183,12 +229,6 @@ func usedBytes(t *testing.T, dir string) (files []usedFile) {
 		t.Fatal(err)
 	}
 	return files
-}
-
-func flip(t *testing.T, dir string, f usedFile, rng *rand.Rand) (at int64, bit int) {
-	at, bit = rng.Int64N(f.size), rng.IntN(8)
-	flipAt(t, filepath.Join(dir, f.name), at, bit)
-	return at, bit
 }
 
 func flipAt(t *testing.T, path string, at int64, bit int) {
@@ -302,4 +342,62 @@ func TestMissingFiles(t *testing.T) {
 			t.Errorf("without %s: %v, want %s", c.name, err, c.want)
 		}
 	}
+}
+
+// TestDamagedBlockEnds spoils the length at the end of each block of each
+// table, which Badger slices by before it looks at any checksum: reads fail and
+// say so, and nothing panics.
+func TestDamagedBlockEnds(t *testing.T) {
+	source := damagedSource(t)
+	l := open(t, source, badgerlog.Config{NoSealing: true})
+	want, err := digest(t.Context(), l)
+	if err := errors.Join(err, l.Close()); err != nil { // all is in tables now
+		t.Fatal(err)
+	}
+	tables, err := filepath.Glob(filepath.Join(source, "badger", "*.sst"))
+	if err != nil || len(tables) == 0 {
+		t.Fatal(tables, err)
+	}
+	spoiled, refused := 0, 0
+	for _, path := range tables {
+		whole, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// A block's checksum is protobuf of its sum alone, 0x10 and a varint, and
+		// its length in 4 bytes follows.
+		for at := 16; at+4 < len(whole); at++ {
+			n := int(binary.BigEndian.Uint32(whole[at:]))
+			if n < 2 || n > 12 || whole[at-n] != 0x10 || whole[at-1]&0x80 != 0 {
+				continue
+			}
+			b := bytes.Clone(whole)
+			b[at] ^= 0x08
+			if err := os.WriteFile(path, b, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			spoiled++
+			l, err := badgerlog.Open(t.Context(), source, badgerlog.Config{NoSealing: true})
+			if err == nil {
+				var got string
+				if got, err = digest(t.Context(), l); err == nil && got != want {
+					t.Errorf("length at byte %d of %s: other events", at, filepath.Base(path))
+				}
+				err = errors.Join(err, l.Close())
+			}
+			if err != nil {
+				refused++
+				if !errors.Is(err, eventlog.ErrDamaged) {
+					t.Errorf("length at byte %d of %s: %v", at, filepath.Base(path), err)
+				}
+			}
+		}
+		if err := os.WriteFile(path, whole, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if refused < 3 {
+		t.Errorf("%d of %d spoiled lengths were met", refused, spoiled)
+	}
+	t.Logf("%d of %d spoiled lengths were met", refused, spoiled)
 }

@@ -49,6 +49,9 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
 			return nil, fmt.Errorf("open log %s: %w", dir, ErrLocked)
 		}
+		if errors.Is(err, badgerdir.ErrDamaged) {
+			err = fmt.Errorf("%w: %w", eventlog.ErrDamaged, err)
+		}
 		return nil, fmt.Errorf("open log %s: %w", dir, err)
 	}
 	l.db = db
@@ -68,9 +71,10 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 
 // start compares the store with what HEAD remembers and reads what is needed
 // in memory.
-func (l *Log) start(ctx context.Context) error {
+func (l *Log) start(ctx context.Context) (err error) {
 	v := l.openingView()
 	defer v.close()
+	defer unpanic(&err)
 	last, err := v.loadSeals(ctx)
 	if err != nil {
 		return err

@@ -75,7 +75,7 @@ func lost(after eventlog.Position, e extent) error {
 // chunk reads on from at. Forwards: records after it, and reached is at most
 // e.head. Backwards: records before it, and reached is at least 1; the records
 // before reached are still to come.
-func (l *Log) chunk(at eventlog.Position, dir eventlog.Direction, e extent, f eventlog.Filter) (chunk, error) {
+func (l *Log) chunk(at eventlog.Position, dir eventlog.Direction, e extent, f eventlog.Filter) (_ chunk, err error) {
 	if dir == eventlog.Forwards {
 		if c, ok, err := l.fromRecent(at, e, f); ok || err != nil {
 			return c, err
@@ -86,6 +86,7 @@ func (l *Log) chunk(at eventlog.Position, dir eventlog.Direction, e extent, f ev
 		return chunk{}, err
 	}
 	defer v.close()
+	defer unpanic(&err)
 	if !f.WantsTelemetry() && len(f.Categories) > 0 {
 		return v.categories(at, dir, e, f)
 	}

@@ -63,7 +63,7 @@ func remaining(rev eventlog.Revision, n uint64, dir eventlog.Direction) uint64 {
 }
 
 // count returns how many events a stream holds: at least those within e.
-func (l *Log) count(id eventlog.StreamID, e extent) (uint64, error) {
+func (l *Log) count(id eventlog.StreamID, e extent) (n uint64, err error) {
 	l.mu.RLock()
 	n, ok := l.counts[id]
 	l.mu.RUnlock()
@@ -75,16 +75,18 @@ func (l *Log) count(id eventlog.StreamID, e extent) (uint64, error) {
 		return 0, err
 	}
 	defer v.close()
+	defer unpanic(&err)
 	return v.count(id, e.head)
 }
 
 // streamChunk reads n revisions, all of which exist, or fewer if they are large.
-func (l *Log) streamChunk(id eventlog.StreamID, rev eventlog.Revision, dir eventlog.Direction, n int) ([]eventlog.Record, error) {
+func (l *Log) streamChunk(id eventlog.StreamID, rev eventlog.Revision, dir eventlog.Direction, n int) (_ []eventlog.Record, err error) {
 	v, err := l.view()
 	if err != nil {
 		return nil, err
 	}
 	defer v.close()
+	defer unpanic(&err)
 	var out chunk
 	find := finder{v: v, id: id, telemetry: id.Category() == eventlog.TelemetryCategory}
 	for len(out.records) < n && out.bytes < chunkBytes {

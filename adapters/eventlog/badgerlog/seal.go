@@ -190,6 +190,7 @@ func (l *Log) markAfter(p eventlog.Position) int {
 func (l *Log) sealNext(ctx context.Context, pace *pacer) (done bool, err error) {
 	l.sealing.Lock()
 	defer l.sealing.Unlock()
+	defer unpanic(&err)
 	end, wait, ok := l.nextWindow()
 	for ; ok && wait; end, wait, ok = l.nextWindow() {
 		select {

@@ -1,7 +1,9 @@
 package badgerlog
 
 import (
+	"bytes"
 	"fmt"
+	"runtime/debug"
 	"slices"
 
 	"github.com/dgraph-io/badger/v4"
@@ -88,6 +90,20 @@ func (v *view) last(prefix []byte) *badger.Iterator {
 	it := v.iterator(prefix, true)
 	it.Seek(append(append([]byte{}, prefix...), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff))
 	return it
+}
+
+// unpanic is deferred by whoever reads the store: Badger slices blocks of
+// tables by lengths that it finds in them, before it looks at their checksum,
+// and panics on damaged ones. A panic that is not Badger's goes on.
+func unpanic(err *error) {
+	r := recover()
+	if r == nil {
+		return
+	}
+	if !bytes.Contains(debug.Stack(), []byte("github.com/dgraph-io/badger/")) {
+		panic(r)
+	}
+	*err = fmt.Errorf("a table's block: %v: %w", r, eventlog.ErrDamaged)
 }
 
 // value copies an item's value. Badger slices value files by lengths that it

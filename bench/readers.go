@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -52,20 +55,26 @@ func readers(ctx context.Context) error {
 		done <- err
 	}()
 	a := api{http}
-	phase := func(length time.Duration) (rate float64, anon int64, err error) {
+	phase := func(length time.Duration) (rate, anon float64, err error) {
 		before, err := a.metrics(ctx)
 		if err != nil {
 			return 0, 0, err
 		}
 		began := time.Now()
-		time.Sleep(length)
+		var sizes []float64
+		for time.Since(began) < length {
+			time.Sleep(time.Second)
+			now, err := proc.RssAnon(c.pid())
+			if err != nil {
+				return 0, 0, err
+			}
+			sizes = append(sizes, float64(now))
+		}
 		after, err := a.metrics(ctx)
 		if err != nil {
 			return 0, 0, err
 		}
-		rate = (after[metricRecorded] - before[metricRecorded]) / time.Since(began).Seconds()
-		anon, err = proc.RssAnon(c.pid())
-		return rate, anon, err
+		return (after[metricRecorded] - before[metricRecorded]) / time.Since(began).Seconds(), median(sizes), nil
 	}
 	if _, _, err := phase(20 * time.Second); err != nil { // memory settles
 		return err
@@ -74,16 +83,26 @@ func readers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, open := range []func(context.Context, string) error{idleValues, idleEvents, idleHTTP} {
-		if err := open(ctx, http); err != nil {
+	values, err := everyValue(ctx, a, "idle")
+	if err != nil {
+		return err
+	}
+	for _, open := range []func() (io.Closer, error){
+		func() (io.Closer, error) { return idleSocket(ctx, http, values) },
+		func() (io.Closer, error) { return idleSocket(ctx, http, everyEvent) },
+		func() (io.Closer, error) { return idleHTTP(ctx, http) },
+	} {
+		conn, err := open()
+		if err != nil {
 			return err
 		}
+		defer conn.Close() //nolint:errcheck // held open until the end: the collector would close it
 	}
 	with, large, err := phase(60 * time.Second)
 	if err != nil {
 		return err
 	}
-	again, _, err := phase(30 * time.Second)
+	again, after, err := phase(30 * time.Second)
 	if err != nil {
 		return err
 	}
@@ -91,8 +110,8 @@ func readers(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("%.0f msg/s alone, %.0f with three readers that never read, %.0f afterwards: %.3f x; RssAnon %+.0f MB; %.0f closed as slow\n",
-		alone, with, again, with/((alone+again)/2), float64(large-small)/1e6, m[metricSlow])
+	fmt.Printf("%.0f msg/s alone, %.0f with three readers that never read, %.0f afterwards: %.3f x; RssAnon %.0f, %.0f and %.0f MB (medians): %+.0f MB; %.0f of 3 closed as slow\n",
+		alone, with, again, with/((alone+again)/2), small/1e6, large/1e6, after/1e6, (large-(small+after)/2)/1e6, m[metricSlow])
 	stop()
 	return <-done
 }
@@ -107,19 +126,29 @@ func plant(ctx context.Context, data, prefix string, n int) error {
 	return structure(ctx, log, time.Now().Add(-time.Hour).UTC(), prefix, n)
 }
 
-func idleValues(ctx context.Context, addr string) error {
-	return idleSocket(ctx, addr, `subscription { values(filter: {}, delivery: EVERY, maxRate: "PT0S") { kind position changes { tag path value status sourceTime } } }`)
+// everyValue asks for all that is below the asset at the top.
+func everyValue(ctx context.Context, a api, top string) (string, error) {
+	data, _, err := a.ask(ctx, `query($path: String) { plant { asset(path: $path) { id } } }`, map[string]any{"path": top})
+	if err != nil {
+		return "", err
+	}
+	var got struct {
+		Plant struct{ Asset struct{ ID string } }
+	}
+	if err := json.Unmarshal(data, &got); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`subscription { values(filter: {under: %q}, delivery: EVERY, maxRate: "PT0S") { kind position changes { tag path value status sourceTime } } }`, got.Plant.Asset.ID), nil
 }
 
-func idleEvents(ctx context.Context, addr string) error {
-	return idleSocket(ctx, addr, `subscription { events(filter: {telemetry: true}) { kind position events { id type data } } }`)
-}
+const everyEvent = `subscription { events(filter: {telemetry: true}) { kind position events { id type data } } }`
 
-// idleSocket subscribes over graphql-transport-ws and never reads again.
-func idleSocket(ctx context.Context, addr, query string) error {
+// idleSocket subscribes over graphql-transport-ws, reads the first answer, and
+// never reads again.
+func idleSocket(ctx context.Context, addr, query string) (io.Closer, error) {
 	conn, _, err := websocket.Dial(ctx, "ws://"+addr+"/graphql", &websocket.DialOptions{Subprotocols: []string{"graphql-transport-ws"}}) //nolint:bodyclose // it is the connection
 	if err != nil {
-		return err
+		return nil, err
 	}
 	for _, m := range []any{
 		map[string]any{"type": "connection_init"},
@@ -127,27 +156,38 @@ func idleSocket(ctx context.Context, addr, query string) error {
 	} {
 		b, err := json.Marshal(m)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if err := conn.Write(ctx, websocket.MessageText, b); err != nil {
-			return err
+			return nil, err
 		}
 		if m.(map[string]any)["type"] == "connection_init" { //nolint:forcetypeassert // made above
 			if _, _, err := conn.Read(ctx); err != nil {
-				return err
+				return nil, err
 			}
 		}
 	}
-	return nil
+	conn.SetReadLimit(64 << 20)
+	if _, b, err := conn.Read(ctx); err != nil || !bytes.Contains(b[:min(len(b), 100)], []byte(`"next"`)) {
+		return nil, fmt.Errorf("subscribe: %.200s: %w", b, errors.Join(err, errRefused))
+	}
+	return closer{conn}, nil
 }
 
+var errRefused = errors.New("expected a frame")
+
+// closer hangs up without a closing handshake, which would wait for a reader.
+type closer struct{ *websocket.Conn }
+
+func (c closer) Close() error { return c.CloseNow() }
+
 // idleHTTP asks for a stream of server-sent events and never reads it.
-func idleHTTP(ctx context.Context, addr string) error {
+func idleHTTP(ctx context.Context, addr string) (io.Closer, error) {
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	body := `{"query":"subscription { events(filter: {telemetry: true}) { kind position events { id type data } } }"}`
+	body := fmt.Sprintf(`{"query":%q}`, everyEvent)
 	_, err = fmt.Fprintf(conn, "POST /graphql HTTP/1.1\r\nHost: %s\r\nAccept: text/event-stream\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", addr, len(body), body)
-	return err
+	return conn, err
 }

@@ -28,13 +28,14 @@ const (
 
 // badgerOptions are chosen so that a log costs less than 128 MB of memory that
 // is its own: three memtables of 4 MiB (each a third larger in its arena), eight
-// tables of 8 MiB being built, 16 MiB of table indexes, 16 MiB of recent commits. Keys
+// tables of 6 MiB being built, 16 MiB of table indexes, 16 MiB of recent commits. Keys
 // are small and tables uncompressed, so blocks come from the page cache and
 // there is no block cache.
 func badgerOptions(dir string, voice *badgerVoice) badger.Options {
 	o := badger.DefaultOptions(dir)
-	// Badger builds up to eight tables at once, each in twice a table's size, and
-	// keeps that memory: so no table is larger than a memtable.
+	// Badger builds up to eight tables at once, each in twice a table's size (and
+	// then in twice as much again), and keeps that memory: 6 MiB hold a memtable
+	// and its batch.
 	o.TableSizeMultiplier = 1
 	return o.
 		WithSyncWrites(true).
@@ -46,7 +47,7 @@ func badgerOptions(dir string, voice *badgerVoice) badger.Options {
 		WithNumLevelZeroTables(2).
 		WithCompactL0OnClose(true).
 		WithNumCompactors(2).
-		WithBaseTableSize(memTableBytes).
+		WithBaseTableSize(memTableBytes * 3 / 4).
 		WithBlockSize(tableBlock).
 		WithValueLogFileSize(valueFileBytes).
 		WithValueThreshold(blockThreshold).

@@ -108,9 +108,9 @@ func badgerOptions(dir string, c Config) badger.Options {
 		return standard
 	}
 	o := badger.DefaultOptions(dir)
-	// Badger builds up to eight tables at once, each in twice a table's size (a
-	// block and its compressed copy), and keeps that memory: so no table is larger
-	// than a memtable.
+	// Badger builds up to eight tables at once, each in twice a table's size (and
+	// then in twice as much again), and keeps that memory: three memtables hold
+	// one with its compressed blocks.
 	memTable := or(c.MemTableBytes, 4<<20)
 	o.TableSizeMultiplier = 1
 	return o.
@@ -126,7 +126,7 @@ func badgerOptions(dir string, c Config) badger.Options {
 		WithNumLevelZeroTables(2).
 		WithNumLevelZeroTablesStall(6).
 		WithNumCompactors(2).
-		WithBaseTableSize(memTable).
+		WithBaseTableSize(memTable / 2).
 		WithValueThreshold(largeRow). // nearly all rows live beside their keys
 		WithValueLogFileSize(16 << 20).
 		WithBlockCacheSize(or(c.BlockCacheBytes, 32<<20)).

@@ -16,6 +16,7 @@ torture: ## the randomised suites for an hour each, in slices that resume
 	test/torture.sh
 bench:   ## hot paths beside their peers and limits, as ratios
 	go run ./bench
+	cd bench/peers && go run .
 gen:     ## GraphQL code from its schema
 	go tool gqlgen generate
 golden:  ## golden files for event types that have none; never rewrites one

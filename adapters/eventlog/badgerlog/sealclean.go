@@ -95,6 +95,22 @@ func (l *Log) Collect(ctx context.Context) error {
 	return wrap(l.collect(ctx, &pacer{}), "collect")
 }
 
+// Compact seals what can be sealed and gives back value files that hold nothing
+// but deleted blocks, all but the newest. It is for tools: the log does it by itself.
+func (l *Log) Compact(ctx context.Context) error {
+	if err := l.Seal(ctx); err != nil {
+		return err
+	}
+	release, err := l.use()
+	if err != nil {
+		return err
+	}
+	defer release()
+	l.sealing.Lock()
+	defer l.sealing.Unlock()
+	return wrap(l.collect(ctx, &pacer{}), "compact")
+}
+
 // collect lets Badger give back the value files that hold nothing but deleted
 // blocks. It copies what still lives in them up to the first damage and drops
 // the rest without a word, so everything in value files is read before.

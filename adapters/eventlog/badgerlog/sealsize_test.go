@@ -2,7 +2,6 @@ package badgerlog_test
 
 import (
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -12,101 +11,11 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
+	"github.com/twinlog/twinlog/bench/plant"
 	"github.com/twinlog/twinlog/domain/eventlog"
-	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/test/budget"
 )
-
-// plant makes the telemetry of a plant: every device sends ten signals a
-// second under one time, jittered by 2 ms; four slow temperatures, two
-// pressures, flow, power, a set point and a state, all with one decimal; one
-// second in a thousand a signal is not good for a while.
-type plant struct {
-	rng     *rand.Rand
-	devices []device
-}
-
-type device struct {
-	values [10]float64
-	bad    [10]int
-	phase  int64
-	name   string
-}
-
-func newPlant(n int) *plant {
-	p := &plant{rng: rand.New(rand.NewPCG(7, 7)), devices: make([]device, n)}
-	for i := range p.devices {
-		d := &p.devices[i]
-		d.name, d.phase = fmt.Sprintf("pump-%04d", i), p.rng.Int64N(1000)
-		for k := range d.values {
-			d.values[k] = float64(10 + p.rng.IntN(900))
-		}
-		d.values[9] = 1
-	}
-	return p
-}
-
-var plantSignals = [10]string{
-	"temp_inlet_c", "temp_outlet_c", "temp_bearing_a_c", "temp_bearing_b_c", "pressure_inlet_bar", "pressure_outlet_bar",
-	"flow_m3h", "power_kw", "speed_setpoint_rpm", "running",
-}
-
-// row makes device i's message of a second.
-func (p *plant) row(i int, second int64, seq uint64, gateway string) *telemetry.Row {
-	d := &p.devices[i]
-	for k, sd := range [8]float64{0.05, 0.05, 0.05, 0.05, 0.3, 0.3, 1, 0.8} {
-		d.values[k] += sd * p.rng.NormFloat64()
-	}
-	if p.rng.IntN(600) == 0 {
-		d.values[8] = float64(10 + p.rng.IntN(900))
-	}
-	if p.rng.IntN(900) == 0 {
-		d.values[9] = 1 - d.values[9]
-	}
-	ts := time.UnixMilli(1_790_000_000_000 + second*1000 + d.phase + int64(math.Round(2*p.rng.NormFloat64()))).UTC()
-	r := &telemetry.Row{
-		Device: d.name, DeviceType: "centrifugal_pump", Gateway: gateway, HasSeq: true, Seq: seq, SourceTime: ts, ServerTime: ts,
-		Firmware: "2.3.1", SchemaVersion: "2.1", EdgeLatency: telemetry.NoLatency, Samples: make([]telemetry.Sample, 10),
-	}
-	if gateway == "" {
-		r.Basis = telemetry.FromTS
-		id := [16]byte{}
-		for k := range id {
-			id[k] = byte(p.rng.Uint32())
-		}
-		r.MsgID = ulidText(uint64(ts.UnixMilli()), id)
-	} else {
-		r.MsgIDDerived, r.ServerTime = true, ts.Add(time.Duration(3+p.rng.IntN(2))*time.Millisecond)
-	}
-	for k := range r.Samples {
-		q := quality.Quality{Scheme: 1, Raw: 192}
-		if d.bad[k] == 0 && p.rng.IntN(10_000) == 0 {
-			d.bad[k] = 1 + p.rng.IntN(20)
-		}
-		if d.bad[k] > 0 {
-			d.bad[k]--
-			q = quality.Quality{Scheme: 1, Raw: 68, Code: 0x40900000}
-		}
-		v := math.Round(d.values[k]*10) / 10
-		r.Samples[k] = telemetry.Sample{Signal: plantSignals[k], Value: telemetry.Value{Kind: telemetry.Float64, Bits: math.Float64bits(v)}, Quality: q}
-	}
-	return r
-}
-
-// ulidText is a ULID of a time and random bytes.
-func ulidText(ms uint64, random [16]byte) string {
-	const digits = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-	var b [26]byte
-	for i := 9; i >= 0; i-- {
-		b[i] = digits[ms&31]
-		ms >>= 5
-	}
-	for i := 10; i < 26; i++ {
-		b[i] = digits[random[i-10]&31]
-	}
-	return string(b[:])
-}
 
 // TestSealedSize prints what a sample costs on the disk and in CPU to seal, and
 // holds the size to its bound. With TWINLOG_PLANT_SECONDS it runs longer.
@@ -130,7 +39,7 @@ func TestSealedSize(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			rows := fillPlant(t, l, newPlant(1000), seconds, c.gateways)
+			rows := fillPlant(t, l, plant.New(1000), seconds, c.gateways)
 			t.Logf("%d rows, %d bytes of blocks", rows, l.Counters().Bytes)
 			before, start := cpuTime(), time.Now()
 			if err := l.Seal(t.Context()); err != nil {
@@ -165,7 +74,7 @@ func TestSealedSize(t *testing.T) {
 			if l, err = badgerlog.Open(t.Context(), dir, cfg); err != nil {
 				t.Fatal(err)
 			}
-			if err := l.Collect(t.Context()); err != nil {
+			if err := l.Compact(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			if err := l.Close(); err != nil {
@@ -180,14 +89,14 @@ func TestSealedSize(t *testing.T) {
 	}
 }
 
-func fillPlant(t testing.TB, l *badgerlog.Log, p *plant, seconds int64, gateways int) (rows int) {
+func fillPlant(t testing.TB, l *badgerlog.Log, p *plant.Plant, seconds int64, gateways int) (rows int) {
 	t.Helper()
 	next := map[eventlog.StreamID]uint64{}
 	for s := range seconds {
 		byStream := map[eventlog.StreamID][]eventlog.NewEvent{}
 		var order []eventlog.StreamID
-		for i := range p.devices {
-			id, gateway := telemetry.Stream(p.devices[i].name, telemetry.Unordered), ""
+		for i := range 1000 {
+			id, gateway := telemetry.Stream(p.Device(i), telemetry.Unordered), ""
 			if gateways > 0 {
 				gateway = fmt.Sprintf("gw-%d", i%gateways)
 				id = telemetry.Stream(gateway, fmt.Sprintf("%016x", 1000+i%gateways))
@@ -197,7 +106,7 @@ func fillPlant(t testing.TB, l *badgerlog.Log, p *plant, seconds int64, gateways
 			}
 			seq := next[id] + uint64(len(byStream[id])) + 1
 			e := eventlog.NewEvent{
-				Type: eventlog.TelemetryRecorded, ContentType: telemetry.ContentType, Data: p.row(i, s, seq, gateway).AppendBinary(nil),
+				Type: eventlog.TelemetryRecorded, ContentType: telemetry.ContentType, Data: p.Row(i, s, seq, gateway).AppendBinary(nil),
 			}
 			e.ID, _ = telemetry.DeriveID(l.Origin(), id, e.Type, e.Data)
 			byStream[id] = append(byStream[id], e)

@@ -22,6 +22,7 @@ type Config struct {
 	LogListen string // address at which the log is served over the EventStoreDB protocol; nowhere
 	Log       string // "badger", the embedded log in Data; or the URL of a server's, which several servers may share (cmd/logurl)
 	Operator  string // who acts where a request names nobody; nobody
+	Regulated bool   // refuse to start on a log that forgets, or may have forgotten, events
 	Insecure  bool   // accept addresses beyond this machine although nobody is authenticated yet
 	Logger    *slog.Logger
 }

@@ -103,6 +103,13 @@ func openLog(ctx context.Context, c Config) (logurl.Log, error) {
 		if err != nil {
 			return nil, fmt.Errorf("log: %w", err)
 		}
+		if g, ok := log.(interface {
+			Guard(ctx context.Context) error
+		}); ok && c.Regulated {
+			if err := g.Guard(ctx); err != nil {
+				return nil, errors.Join(fmt.Errorf("log: a regulated site is not started: %w", err), log.Close())
+			}
+		}
 		return log, nil
 	}
 	log, err := OpenLog(ctx, c.Data, c.Logger)

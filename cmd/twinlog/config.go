@@ -21,10 +21,10 @@ func readConfig(path string) (server.Config, error) {
 
 func parseConfig(path string, text []byte) (server.Config, error) {
 	file, root := conf.Parse(path, text)
-	f := root.Fields("data", "http", "insecure", "log", "log_listen", "mqtt", "operator")
+	f := root.Fields("data", "http", "insecure", "log", "log_listen", "mqtt", "operator", "regulated")
 	c := server.Config{
 		Data: f.At("data").Text(), HTTP: f.At("http").Text(), MQTT: f.At("mqtt").Text(),
-		Log: f.At("log").Text(), LogListen: f.At("log_listen").Text(), Operator: f.At("operator").Text(), Insecure: f.At("insecure").Bool(false),
+		Log: f.At("log").Text(), LogListen: f.At("log_listen").Text(), Operator: f.At("operator").Text(), Insecure: f.At("insecure").Bool(false), Regulated: f.At("regulated").Bool(false),
 	}
 	if c.HTTP != "" {
 		f.At("http").Check(server.CheckListen(c.HTTP, c.Insecure))

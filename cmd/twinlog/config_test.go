@@ -9,11 +9,11 @@ import (
 
 func TestConfigFile(t *testing.T) {
 	t.Run("every key is read", func(t *testing.T) {
-		got, err := parseConfig("t.yaml", []byte("http: 127.0.0.1:1\nmqtt: mqtt://broker:1883\ndata: /d\nlog: badger\nlog_listen: 127.0.0.1:2113\noperator: Ada\ninsecure: true\n"))
+		got, err := parseConfig("t.yaml", []byte("http: 127.0.0.1:1\nmqtt: mqtt://broker:1883\ndata: /d\nlog: badger\nlog_listen: 127.0.0.1:2113\noperator: Ada\ninsecure: true\nregulated: true\n"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := server.Config{HTTP: "127.0.0.1:1", MQTT: "mqtt://broker:1883", Data: "/d", Log: "badger", LogListen: "127.0.0.1:2113", Operator: "Ada", Insecure: true}
+		want := server.Config{HTTP: "127.0.0.1:1", MQTT: "mqtt://broker:1883", Data: "/d", Log: "badger", LogListen: "127.0.0.1:2113", Operator: "Ada", Insecure: true, Regulated: true}
 		if got != want {
 			t.Errorf("got %+v, want %+v", got, want)
 		}
@@ -24,7 +24,7 @@ func TestConfigFile(t *testing.T) {
 			t.Fatal("accepted")
 		}
 		for _, want := range []string{
-			`t.yaml:2: unknown key "htpp", expected one of data, http, insecure, log, log_listen, mqtt, operator`,
+			`t.yaml:2: unknown key "htpp", expected one of data, http, insecure, log, log_listen, mqtt, operator, regulated`,
 			`t.yaml:3: mqtt: "0.0.0.0:1883" is reachable from other machines`,
 			`t.yaml:4: log: `, `t.yaml:5: insecure: "maybe", expected true or false`,
 			`t.yaml:1: http: "nowhere", expected HOST:PORT`,

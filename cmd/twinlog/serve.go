@@ -17,6 +17,7 @@ type listenFlags struct {
 	Operator  string `name:"operator" placeholder:"NAME" help:"Who acts where a request has no X-Twinlog-Operator header. The name is stored encrypted."`
 	Log       string `name:"log" placeholder:"URL" help:"The log: badger, in the data directory, or a server's, esdb://HOST:PORT, which several servers may share (badger)."`
 	LogListen string `name:"log-listen" placeholder:"ADDR" help:"Serve the log to EventStoreDB and KurrentDB clients at ADDR (nowhere)."`
+	Regulated bool   `name:"regulated" help:"Do not start on a log whose server forgets events ($maxAge, $maxCount, $tb, scavenges)."`
 	Insecure  bool   `name:"insecure" help:"Listen beyond this machine although requests are not authenticated yet."`
 	LogLevel  string `name:"log-level" enum:"debug,info,warn,error" default:"warn" help:"How much to log to standard error: debug, info, warn, error."`
 }
@@ -30,7 +31,7 @@ func (f listenFlags) over(c server.Config, std streams) (server.Config, error) {
 			*o.field = *o.flag
 		}
 	}
-	c.Insecure = c.Insecure || f.Insecure
+	c.Insecure, c.Regulated = c.Insecure || f.Insecure, c.Regulated || f.Regulated
 	var level slog.Level
 	if err := level.UnmarshalText([]byte(f.LogLevel)); err != nil {
 		return c, err
@@ -40,7 +41,7 @@ func (f listenFlags) over(c server.Config, std streams) (server.Config, error) {
 }
 
 type serveCommand struct {
-	Config string `name:"config" type:"existingfile" placeholder:"FILE" help:"YAML file of settings: http, mqtt, data, log, log_listen, operator, insecure. Flags override it."`
+	Config string `name:"config" type:"existingfile" placeholder:"FILE" help:"YAML file of settings: http, mqtt, data, log, log_listen, operator, insecure, regulated. Flags override it."`
 	listenFlags
 }
 

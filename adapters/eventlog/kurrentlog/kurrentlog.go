@@ -12,7 +12,7 @@
 // one event to the next, and KnownAt goes by the largest so far. Positions are
 // the server's commit positions in the configured epoch.
 //
-// It deletes nothing and does not look for scavenges or stream metadata.
+// It deletes nothing. Guard says whether the server does.
 package kurrentlog
 
 import (

@@ -2,10 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/twinlog/twinlog/adapters/eventlog/badgerlog"
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -18,7 +17,8 @@ type telemetryLog struct {
 	log     *badgerlog.Log
 	streams []eventlog.StreamID // of each device
 	next    map[eventlog.StreamID]uint64
-	ids     int64 // random bytes of msg_ids
+	writers map[eventlog.StreamID]chan appending // one a stream, as a server has one a source
+	ids     int64                                // random bytes of msg_ids
 }
 
 func openTelemetryLog(ctx context.Context, o order) (*telemetryLog, error) {
@@ -26,13 +26,17 @@ func openTelemetryLog(ctx context.Context, o order) (*telemetryLog, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &telemetryLog{log: l, next: map[eventlog.StreamID]uint64{}}
+	t := &telemetryLog{log: l, next: map[eventlog.StreamID]uint64{}, writers: map[eventlog.StreamID]chan appending{}}
 	for i := range devices {
 		id := telemetry.Stream(fmt.Sprintf("pump-%04d", i), telemetry.Unordered)
 		if o.Gateway > 0 {
 			id = telemetry.Stream(fmt.Sprintf("gw-%d", i%o.Gateway), fmt.Sprintf("%016x", 1000+i%o.Gateway))
 		}
 		t.streams = append(t.streams, id)
+		if t.writers[id] == nil {
+			t.writers[id] = make(chan appending, 1)
+			go t.write(ctx, id, t.writers[id])
+		}
 	}
 	return t, nil
 }
@@ -51,24 +55,42 @@ func (t *telemetryLog) second(ctx context.Context, _ int64, rows []*telemetry.Ro
 		}
 		byStream[id] = append(byStream[id], e)
 	}
-	var g errgroup.Group
+	done := make(chan error, len(byStream))
 	for id, events := range byStream {
 		expected := eventlog.NoStream
 		if n := t.next[id]; n > 0 {
 			expected = eventlog.At(eventlog.Revision(n - 1))
 		}
 		t.next[id] += uint64(len(events))
-		g.Go(func() error {
-			_, err := t.log.Append(ctx, id, expected, events...)
-			return err
-		})
+		t.writers[id] <- appending{expected, events, done}
 	}
-	return g.Wait()
+	var err error
+	for range byStream {
+		err = errors.Join(err, <-done)
+	}
+	return err
+}
+
+// appending is one Append for a stream's writer.
+type appending struct {
+	expected eventlog.Expected
+	events   []eventlog.NewEvent
+	done     chan<- error
+}
+
+func (t *telemetryLog) write(ctx context.Context, id eventlog.StreamID, work <-chan appending) {
+	for a := range work {
+		_, err := t.log.Append(ctx, id, a.expected, a.events...)
+		a.done <- err
+	}
 }
 
 // finish seals what is left, compacts, and reads everything twice: the second
 // time it is warm. Reading is not in the CPU.
 func (t *telemetryLog) finish(ctx context.Context, o order, r *result) error {
+	for _, w := range t.writers {
+		close(w)
+	}
 	if err := t.log.Seal(ctx); err != nil {
 		return err
 	}

@@ -100,7 +100,7 @@ func DeriveID(origin string, stream eventlog.StreamID, typ string, data []byte) 
 		return eventlog.EventID{}, false
 	}
 	var v View
-	if v.header(data) != nil {
+	if c, _, _, err := v.identity(data); err != nil || c.bad {
 		return eventlog.EventID{}, false
 	}
 	if inc != Unordered {

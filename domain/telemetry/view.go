@@ -45,21 +45,10 @@ func (v *View) Reset(data []byte) error {
 }
 
 func (v *View) header(data []byte) error {
-	c, flags, err := v.start(data)
+	c, flags, runs, err := v.identity(data)
 	if err != nil {
 		return err
 	}
-	runs := v.judged(&c)
-	if v.HasSeq {
-		v.Seq = c.uvarint()
-	}
-	switch v.msgForm {
-	case msgIDText:
-		v.msg = c.string()
-	case msgIDULID:
-		v.msg = c.bytes(ulidSize)
-	}
-	v.Device = c.string()
 	for _, f := range [...]struct {
 		flag uint16
 		to   *[]byte
@@ -79,6 +68,26 @@ func (v *View) header(data []byte) error {
 		return errShort
 	}
 	return nil
+}
+
+// identity reads as far as the device: all that an id is made of. Whoever calls
+// it looks at c.bad.
+func (v *View) identity(data []byte) (c cursor, flags uint16, runs int, err error) {
+	if c, flags, err = v.start(data); err != nil {
+		return c, 0, 0, err
+	}
+	runs = v.judged(&c)
+	if v.HasSeq {
+		v.Seq = c.uvarint()
+	}
+	switch v.msgForm {
+	case msgIDText:
+		v.msg = c.string()
+	case msgIDULID:
+		v.msg = c.bytes(ulidSize)
+	}
+	v.Device = c.string()
+	return c, flags, runs, nil
 }
 
 // start reads the flags.

@@ -21,7 +21,7 @@ import (
 const (
 	// sealBytes bounds the rows of one sealed window: a window of large rows
 	// is sealed in several.
-	sealBytes = 16 << 20
+	sealBytes = 24 << 20
 	// sealTxnBytes and sealTxnKeys keep the committer's wait for our syncs short.
 	sealTxnBytes = 256 << 10
 	sealTxnKeys  = 2000

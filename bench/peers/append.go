@@ -81,7 +81,7 @@ func makeBatch(rng *rand.Rand, n int) [][]byte {
 type cell struct{ writers, batch int }
 
 func measureAppends(ctx context.Context, tmp string) error {
-	const rounds, each = 3, time.Second
+	const rounds, each = 2, time.Second
 	stores := []string{"fdatasync", "twinlog", "jetstream", "sqlite", "badger"}
 	fmt.Printf("disk: %.0f MB/s written and synced in pieces of 4 MiB\n", diskLimit(tmp)/1e6)
 	fmt.Printf("%7s %6s", "writers", "batch")

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"math/big"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -11,8 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/twinlog/twinlog/domain/exact"
 )
 
 // pumpAnswers asks all signals of the imported pump for their history and for
@@ -141,7 +140,7 @@ func (r running) substitute(t *testing.T, rows [][]byte, before string) {
 	if err := json.NewDecoder(res.Body).Decode(&made); err != nil || len(made.Errors) > 0 || made.Data.Correct.Samples != to-from {
 		t.Fatalf("%+v %s %v", made, made.Errors, err)
 	}
-	var sum exact.Sum
+	sum := new(big.Rat)
 	for i, row := range rows {
 		v, err := strconv.ParseFloat(strings.Split(string(row), ";")[column], 64)
 		if err != nil {
@@ -150,13 +149,13 @@ func (r running) substitute(t *testing.T, rows [][]byte, before string) {
 		if i >= from && i < to {
 			v = 99.5
 		}
-		sum.Add(v)
+		sum.Add(sum, new(big.Rat).SetFloat64(v))
 	}
 	var got struct {
 		Plant struct{ Aggregates []struct{ Values []float64 } }
 	}
 	r.ask(t, fmt.Sprintf(`{plant{aggregates(tags:[%q],from:"2020-03-09T00:00:00Z",to:"2020-03-10T00:00:00Z",interval:"P1D",functions:[AVERAGE]){values}}}`, tag.Plant.Tag.ID), &got)
-	if want := sum.Quo(uint64(len(rows))); got.Plant.Aggregates[0].Values[0] != want {
+	if want, _ := sum.Quo(sum, new(big.Rat).SetInt64(int64(len(rows)))).Float64(); got.Plant.Aggregates[0].Values[0] != want {
 		t.Errorf("the day's average is %v, expected %v", got.Plant.Aggregates[0].Values[0], want)
 	}
 	if got := pumpAnswers(t, r, at.System.Head); got != before {

@@ -25,9 +25,8 @@ func TestQuestionsWhileFolding(t *testing.T) {
 	p.pace = 2e8
 	p.run(12_000)
 	pts := []telemetry.Point{{Device: "D-0", Signal: "s0"}, {Device: "D-2", Signal: "s5"}, {Device: "D-3", Signal: "s17"}, {Device: "D-4", Signal: "s3"}}
-	want := map[telemetry.Point][]history.Sample{}
 	for _, pt := range pts {
-		want[pt] = p.known(pt, 0)
+		p.known(pt, 0) // sorts: from here on it only reads
 	}
 	l := newLive(t)
 	var folded atomic.Uint64
@@ -42,12 +41,7 @@ func TestQuestionsWhileFolding(t *testing.T) {
 					continue
 				}
 				pt := pts[i%len(pts)]
-				var list []history.Sample
-				for _, s := range want[pt] {
-					if s.Position <= known {
-						list = append(list, s)
-					}
-				}
+				list := p.known(pt, known) // corrections that come later must not be seen yet
 				var got []history.Sample
 				for s, err := range l.fold.View().Samples(context.Background(), pt, time.Time{}, time.Time{}, projections.Cut{Known: known}, history.Options{}) {
 					if err != nil {

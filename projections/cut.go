@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 )
 
 // Cut says as of when a question is asked, on both clocks. The zero Cut is the
@@ -42,6 +43,9 @@ func (c Cut) Effective() int64 {
 func (c Cut) Through() eventlog.Position {
 	if c.Known == 0 && !c.Nothing {
 		return eventlog.End
+	}
+	if planted.Bug == planted.KnownOffByOne {
+		return c.Known + 1
 	}
 	return c.Known
 }

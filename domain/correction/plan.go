@@ -3,6 +3,7 @@ package correction
 import (
 	"math"
 
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/telemetry"
 )
 
@@ -73,7 +74,7 @@ func (p *Plan) Apply(g *Given, received Shown) (now Shown, corrected bool) {
 }
 
 func (s *planned) chooses(g *Given) bool {
-	if g.Position > s.position && !s.IncludingLater {
+	if g.Position > s.position && !s.IncludingLater && planted.Bug != planted.CorrectedLater {
 		return false
 	}
 	if len(s.samples) > 0 {

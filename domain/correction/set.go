@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
 )
@@ -102,8 +103,11 @@ func (s *Set) add(e *entry) {
 }
 
 func (s *Set) inForce(n int, known eventlog.Position) bool {
-	if s.list[n].position > known {
+	if s.list[n].position > known && planted.Bug != planted.CorrectedBefore {
 		return false
+	}
+	if planted.Bug == planted.UndoForgotten {
+		return true
 	}
 	return !slices.ContainsFunc(s.list[n].superseders, func(by int) bool { return s.inForce(by, known) })
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/telemetry"
 )
 
@@ -124,6 +125,9 @@ func (r *unorderedRules) decide(ctx context.Context, s *source, it *item) (fate,
 		if seen, err = r.seen(ctx, s, it); err != nil {
 			return fate{}, err
 		}
+	}
+	if planted.Bug == planted.DuplicateStored {
+		seen = expired
 	}
 	switch seen {
 	case repeated:

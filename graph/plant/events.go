@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/graph/fault"
 	"github.com/twinlog/twinlog/projections"
 )
@@ -191,6 +192,8 @@ func (r *Reader) records(ctx context.Context, f *EventFilter, t trail) iter.Seq2
 			p := rec.Position
 			switch {
 			case err != nil:
+			case planted.Bug == planted.EventsPast && p == t.upTo:
+				continue
 			case dir == eventlog.Forwards && p > t.upTo, dir == eventlog.Forwards && t.before != 0 && p >= t.before,
 				dir == eventlog.Backwards && p <= t.after:
 				return

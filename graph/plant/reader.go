@@ -17,6 +17,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/fault"
 	"github.com/twinlog/twinlog/projections"
@@ -214,6 +215,9 @@ func (r *Reader) known(ctx context.Context, k *Known) (eventlog.Position, error)
 		return 0, fault.Bad("at.known", "not exactly one", "exactly one of at and time")
 	case k.At != nil:
 		return *k.At, eventlog.CheckPosition(ctx, r.Log, *k.At)
+	}
+	if planted.Bug == planted.KnownTimeEarly {
+		return r.Log.KnownAt(ctx, k.Time.Add(-1))
 	}
 	return r.Log.KnownAt(ctx, *k.Time)
 }

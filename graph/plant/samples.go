@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/fault"
@@ -194,7 +195,7 @@ func (rd *ranged) lastBefore(ctx context.Context) (*history.Sample, error) {
 			continue
 		}
 		end := rd.from
-		if rd.to.Before(end) { // the moment ends before the range begins
+		if rd.to.Before(end) && planted.Bug != planted.BoundAfterMoment { // the moment ends before the range begins
 			end = rd.to
 		}
 		if !b.To.IsZero() && b.To.Before(end) {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/settings"
 )
 
@@ -30,7 +31,7 @@ func (s *scope) settings(ctx context.Context) (*Settings, error) {
 		if err != nil {
 			return nil, fmt.Errorf("settings: %w", err)
 		}
-		if rec.Position > s.cut.Through() {
+		if rec.Position > s.cut.Through() && planted.Bug != planted.SettingsNow {
 			break
 		}
 		if changed, err := set.Evolve(rec.Data); err == nil { // else it changed nothing, as in the folds

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/graph/scalar"
@@ -123,7 +124,7 @@ func (q Quality) Raw() *string {
 
 // now is what ages count to.
 func (s *scope) now() time.Time {
-	if !s.cut.AsOf.IsZero() {
+	if !s.cut.AsOf.IsZero() && planted.Bug != planted.StaleNow {
 		return s.cut.AsOf
 	}
 	return s.cut.Now

@@ -21,6 +21,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/projections"
 )
 
@@ -123,6 +124,9 @@ func (p *Projection) Open(s projections.Snapshot, _ eventlog.Position) error {
 		f, err := readRow(w)
 		if err != nil {
 			return fmt.Errorf("row %x: %w", w.Key, err)
+		}
+		if planted.Bug == planted.PlateLostAtRestart && codes[f.code] == asset.TypeNameplateUpdated {
+			continue
 		}
 		p.apply(f)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/projections"
 )
@@ -51,7 +52,7 @@ func (p *Projection) moment(c projections.Cut) *moment {
 	p.cache.Lock()
 	defer p.cache.Unlock()
 	for i, m := range p.moments {
-		if m.t == t && m.known == known {
+		if m.t == t && (m.known == known || planted.Bug == planted.CachedMoment) {
 			p.moments = append(slices.Delete(p.moments, i, i+1), m)
 			return m
 		}
@@ -83,6 +84,12 @@ func (m *moment) asset(id string) *Asset {
 	}
 	name, _ := n.Name.At(m.t, m.known)
 	parent, _ := n.Parent.At(m.t, m.known)
+	switch planted.Bug {
+	case planted.RenamedEarly:
+		name, _ = n.Name.At(m.t, eventlog.End)
+	case planted.MovedAsset:
+		parent, _ = n.Parent.At(asset.Forever, m.known)
+	}
 	a := &Asset{
 		ID: id, Name: name.Value, Path: name.Value, Level: n.Level, ClassName: n.Class, ParentID: parent.Value,
 		Revision: eventlog.Revision(n.FactsBy(m.known) - 1), Retired: !life.Value,
@@ -112,7 +119,11 @@ func (m *moment) nameplate(n *asset.Node) (doc json.RawMessage, since int64) {
 	if line == nil {
 		return doc, since
 	}
-	for _, f := range line.Facts() {
+	facts := line.Facts()
+	if planted.Bug == planted.PlateOrder {
+		facts = slices.SortedFunc(slices.Values(facts), func(a, b asset.Fact[json.RawMessage]) int { return cmp.Compare(a.Known, b.Known) })
+	}
+	for _, f := range facts {
 		if f.From > m.t || f.Known > m.known {
 			continue
 		}
@@ -133,7 +144,11 @@ func (m *moment) classVersion(name string, pinned int) (version, int64, bool) {
 	}
 	since := int64(-1 << 63)
 	if pinned == 0 {
-		f, ok := c.inForce.At(m.t, m.known)
+		t := m.t
+		if planted.Bug == planted.NewestClass {
+			t = asset.Forever
+		}
+		f, ok := c.inForce.At(t, m.known)
 		if ok {
 			pinned, since = f.Value, f.From
 		} else {
@@ -293,8 +308,17 @@ func (m *moment) bindings(tagID string) []Binding {
 		return nil
 	}
 	var list []Binding
-	for sp := range line.Spans(n.Born, n.End(m.known), m.known) {
-		if sp.Value == (asset.Point{}) || sp.From > m.t {
+	end, known, until := n.End(m.known), m.known, m.t
+	switch planted.Bug {
+	case planted.RetiredFed:
+		end = asset.Forever
+	case planted.BindingEarly:
+		known = eventlog.End
+	case planted.BindingAhead:
+		until = asset.Forever
+	}
+	for sp := range line.Spans(n.Born, end, known) {
+		if sp.Value == (asset.Point{}) || sp.From > until {
 			continue
 		}
 		b := Binding{Point: telemetry.Point(sp.Value), From: instant(sp.From)}
@@ -306,6 +330,9 @@ func (m *moment) bindings(tagID string) []Binding {
 			continue
 		}
 		list = append(list, b)
+	}
+	if planted.Bug == planted.ForgottenBinding && len(list) > 1 {
+		return list[len(list)-1:]
 	}
 	return list
 }

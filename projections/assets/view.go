@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/twinlog/twinlog/domain/asset"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/projections"
 )
@@ -165,7 +166,7 @@ func (v *View) ListTags(_ context.Context, f TagFilter, c projections.Cut, after
 	}
 	page := make([]*Tag, 0, min(first, 10_000))
 	for _, a := range list {
-		if a.Retired || f.Class != "" && a.ClassName != f.Class || f.Under != "" && a.ID != f.Under && !m.isBelow(a, f.Under) {
+		if a.Retired && planted.Bug != planted.RetiredListed || f.Class != "" && a.ClassName != f.Class || f.Under != "" && a.ID != f.Under && !m.isBelow(a, f.Under) {
 			continue
 		}
 		tags := m.tagsOf(a.ID)
@@ -294,7 +295,7 @@ func (m *moment) relations(from, to string, list []Relation) []Relation {
 		if !f.Value || to != "" && edge.To != to {
 			continue
 		}
-		if other := m.asset(edge.To); other != nil && !other.Retired {
+		if other := m.asset(edge.To); other != nil && (!other.Retired || planted.Bug == planted.RelatedToRetired) {
 			list = append(list, Relation{edge.Type, from, edge.To, instant(f.From)})
 		}
 	}

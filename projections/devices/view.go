@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/projections"
 	"github.com/twinlog/twinlog/projections/assets"
 )
@@ -77,7 +78,7 @@ func (v *View) known(ctx context.Context, ids []string, at eventlog.Position) ([
 	for i, id := range ids {
 		switch d := v.p.devices[id]; {
 		case d == nil:
-		case d.Position <= at:
+		case d.Position <= at || planted.Bug == planted.DeviceNow:
 			list[i] = d
 		default:
 			changed = append(changed, i)

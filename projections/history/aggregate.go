@@ -10,6 +10,7 @@ import (
 	"github.com/twinlog/twinlog/domain/columnar"
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/projections"
 	"github.com/twinlog/twinlog/projections/aggregate"
 )
@@ -172,7 +173,7 @@ func (w *aggregation) samples(q *query, r stretch) error {
 			return err
 		}
 		for i := range s.len() {
-			if i+1 == s.len() || s.times[i+1] != s.times[i] {
+			if i+1 == s.len() || s.times[i+1] != s.times[i] || planted.Bug == planted.AggregateTie {
 				w.f.Add(s.aggregateSample(i))
 			}
 		}
@@ -294,7 +295,8 @@ func (q *query) daySums(from, to int64) ([]daySums, error) {
 			return err
 		}
 		// A window that the cut goes through has later samples, too.
-		return of(day).add(runs, q.known-window < 1<<windowBits)
+		part := q.known-window < 1<<windowBits && planted.Bug != planted.SummaryAcrossKnown
+		return of(day).add(runs, part)
 	})
 	days := make([]daySums, 0, len(byDay))
 	for _, d := range slices.Sorted(maps.Keys(byDay)) {
@@ -358,7 +360,7 @@ func (d *daySums) add(runs []run, part bool) error {
 			return err
 		}
 		sl := &d.slices[r.slice]
-		if part || len(sl.runs) > 0 && first <= sl.last {
+		if part || len(sl.runs) > 0 && first <= sl.last && planted.Bug != planted.SummaryOverlap {
 			sl.samples = true // also when they only come in another order
 		}
 		sl.runs, sl.last = append(sl.runs, r.bytes), max(sl.last, last)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -225,6 +226,9 @@ func (p *Projection) set(r *eventlog.Record) {
 	s, err := p.settings.Evolve(r.Data)
 	if err != nil {
 		p.unreadable.Add(1)
+		return
+	}
+	if planted.Bug == planted.SkewFrozen {
 		return
 	}
 	p.settings = s

@@ -11,6 +11,7 @@ import (
 	"github.com/twinlog/twinlog/domain/columnar"
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/projections"
 )
@@ -90,6 +91,9 @@ func (p *Projection) query(pt telemetry.Point, r stretch, c projections.Cut, wit
 	q := &query{known: c.Through(), identity: withIdentity, recent: map[eventlog.Position][]recordedAt{}}
 	if q.made = q.known; c.Corrections != 0 {
 		q.made = c.Corrections
+	}
+	if planted.Bug == planted.SampleKnownOffByOne && c.Known > 0 {
+		q.known--
 	}
 	q.plain = c.Known == 0 && !withIdentity
 	if !q.lookInMemory(p, pt, r.from, r.to) {
@@ -342,6 +346,9 @@ func (q *query) last(to int64, atMost int, passes func(s *series, i int) bool) (
 			for k := s.len() - 1; k >= 0; k-- {
 				if !passes(&s, k) {
 					continue
+				}
+				if planted.Bug == planted.HistoryTie && k > 0 && s.times[k-1] == s.times[k] {
+					k--
 				}
 				if !ok || cmp.Or(cmp.Compare(s.times[k], found.times[0]), cmp.Compare(s.positions[k], found.positions[0])) > 0 {
 					found, ok = s.only(k), true

@@ -10,6 +10,7 @@ import (
 	"github.com/twinlog/twinlog/domain/columnar"
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/telemetry"
 	"github.com/twinlog/twinlog/projections"
@@ -190,6 +191,9 @@ func span(from, to time.Time) stretch {
 func asOf(c projections.Cut) int64 {
 	if c.AsOf.IsZero() {
 		return math.MaxInt64
+	}
+	if planted.Bug == planted.AsOfExclusive {
+		return nanos(c.AsOf) - 1
 	}
 	return nanos(c.AsOf)
 }

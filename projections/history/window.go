@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -153,7 +154,7 @@ func (d *dayRows) addRow(r row, samples []measured, ahead bool) int {
 	for i := range samples {
 		m := &samples[i]
 		q := m.quality
-		if ahead {
+		if ahead && planted.Bug != planted.SkewForgotten {
 			q = settings.Doubted(q)
 		}
 		size += d.column(m.column).add(n, m, q)

@@ -24,6 +24,7 @@ import (
 
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
+	"github.com/twinlog/twinlog/domain/planted"
 	"github.com/twinlog/twinlog/domain/quality"
 	"github.com/twinlog/twinlog/domain/settings"
 	"github.com/twinlog/twinlog/domain/telemetry"
@@ -257,14 +258,14 @@ func (p *Projection) telemetry(r *eventlog.Record) {
 		p.unread++
 		return
 	}
-	if p.settings.Ahead(v.SourceTime, r.Recorded) {
+	if p.settings.Ahead(v.SourceTime, r.Recorded) && planted.Bug != planted.SkewedClock {
 		for i, n := range numbers {
 			p.wait(n, &p.scratch[i])
 		}
 		return
 	}
 	for i, n := range numbers {
-		if s := &p.slots[n]; !s.ok || next.source >= s.source {
+		if s := &p.slots[n]; !s.ok || next.source >= s.source && (planted.Bug != planted.TwinTie || next.source > s.source) {
 			p.set(s, &p.scratch[i], r.Position)
 		}
 	}

@@ -30,10 +30,12 @@ func (p *player) chance(percent int, name string) bool {
 	return rapid.IntRange(0, 99).Draw(p.T, name) >= 100-percent // shrinks to no
 }
 
+// broken ends a story.
+type broken struct{ error }
+
 func (p *player) must(err error) {
-	p.Helper()
 	if err != nil {
-		p.Fatalf("%v", err)
+		panic(broken{err})
 	}
 }
 
@@ -88,11 +90,12 @@ func (p *player) above(level string) oracle.Registered {
 // act lets one thing happen.
 func (p *player) act() {
 	switch draw(p, "act", "sample", "sample", "sample", "sample", "burst", "burst", "register", "register", "register",
-		"move", "move", "rename", "retire", "relate", "relate", "bind", "bind", "bind", "plate", "class", "settings", "correct", "correct", "correct", "undo", "again", "gateway", "gateway", "restart", "status", "clock", "clock", "kill", "leap") {
+		"move", "move", "rename", "retire", "relate", "relate", "bind", "bind", "bind", "plate", "plate", "class", "settings", "settings", "correct", "correct", "correct", "undo", "again", "gateway", "gateway", "restart", "status", "clock", "clock", "kill", "leap", "leap", "sealed") {
 	case "sample":
-		p.sample("", draw(p, "device", deviceIDs...), p.source())
+		device := draw(p, "device", deviceIDs...)
+		p.sample("", device, p.sourceOf(device))
 	case "burst":
-		p.burst()
+		p.burst(draw(p, "device", deviceIDs...))
 	case "register":
 		p.registers()
 	case "move":
@@ -115,10 +118,13 @@ func (p *player) act() {
 	case "bind":
 		p.binds()
 	case "plate":
-		a, t := p.anAsset("asset"), p.instant()
-		patch := map[string]any{draw(p, "member", "maker", "power"): draw(p, "value", any("x"), any("y"), nil)}
-		p.must(p.fact("updateNameplate", map[string]any{"asset": p.world.IDs.Asset(a.Asset), "patch": patch}, t,
-			oracle.Plated{Asset: a.Asset, Patch: patch, Effective: t}))
+		a := p.anAsset("asset")
+		for range rapid.IntRange(1, 2).Draw(p.T, "patches") {
+			t := p.instant()
+			patch := map[string]any{draw(p, "member", "maker", "power"): draw(p, "value", any("x"), any("y"), nil)}
+			p.must(p.fact("updateNameplate", map[string]any{"asset": p.world.IDs.Asset(a.Asset), "patch": patch}, t,
+				oracle.Plated{Asset: a.Asset, Patch: patch, Effective: t}))
+		}
 	case "class":
 		p.defines()
 	case "settings":
@@ -148,16 +154,32 @@ func (p *player) act() {
 		p.now.Add(int64(d))
 	case "kill":
 		p.dies()
+	case "sealed":
+		// A window closes over regular samples, or through them.
+		device := draw(p, "device", "d1", "d2")
+		for range rapid.IntRange(1, 2).Draw(p.T, "windows") {
+			p.dense(device)
+			p.must(p.log.leap(0))
+			p.burst(device)
+		}
 	case "leap":
 		p.must(p.log.leap(eventlog.Position(draw(p, "behind", 0, 1, 1000))))
 	}
 	p.now.Add(int64(rapid.SampledFrom([]time.Duration{0, time.Millisecond, time.Minute, 17 * time.Minute}).Draw(p.T, "then")))
 }
 
+// sourceOf is a SourceTime for a device: also the one that it sent last.
+func (p *player) sourceOf(device string) time.Time {
+	if last := p.sender(device).source; !last.IsZero() && p.chance(15, "once more") {
+		return last
+	}
+	return p.source()
+}
+
 // source is a SourceTime: now, before, ahead, or one that another sample has.
 func (p *player) source() time.Time {
 	now := p.clock()
-	switch draw(p, "source is", "now", "now", "late", "ahead", "again", "quarter") {
+	switch draw(p, "source is", "now", "now", "late", "ahead", "ahead", "again", "quarter") {
 	case "late":
 		return now.Add(-time.Duration(rapid.IntRange(1, 60*60).Draw(p.T, "late")) * time.Minute)
 	case "ahead":
@@ -218,8 +240,8 @@ func (p *player) sample(gateway, device string, source time.Time) {
 
 // burst is a device that measures regularly for a while, so that there is
 // something to sum up.
-func (p *player) burst() {
-	device, n := draw(p, "device", deviceIDs...), rapid.IntRange(2, 12).Draw(p.T, "samples")
+func (p *player) burst(device string) {
+	n := rapid.IntRange(2, 12).Draw(p.T, "samples")
 	every := time.Duration(draw(p, "every", 60, 300, 7)) * time.Second
 	at := p.clock().Truncate(time.Minute).Add(-time.Duration(rapid.IntRange(0, 4).Draw(p.T, "ago")) * 30 * time.Minute)
 	first := rapid.IntRange(-20, 20).Draw(p.T, "first")
@@ -229,6 +251,18 @@ func (p *player) burst() {
 			m.samples = append(m.samples, oracle.Sample{Signal: signal, Value: float64(first+i*i%7) / 10})
 		}
 		p.must(p.publish(m))
+	}
+}
+
+// dense fills a quarter of an hour, so that its sum is worth keeping.
+func (p *player) dense(device string) {
+	at := p.clock().Truncate(15 * time.Minute)
+	first := rapid.IntRange(-20, 20).Draw(p.T, "first")
+	for i := range 66 {
+		p.must(p.publish(message{
+			device: device, source: at.Add(time.Duration(i) * 13 * time.Second), id: p.fresh(),
+			samples: []oracle.Sample{{Signal: "n1", Value: float64(first+i%5) / 10}, {Signal: "n2", Value: float64(i)}},
+		}))
 	}
 }
 

@@ -15,7 +15,9 @@ type asker struct {
 	w        *oracle.World
 	assets   []oracle.Registered
 	classes  map[string]int
+	fed      []oracle.Bound // all bindings
 	instants []time.Time
+	measured []time.Time // SourceTimes
 }
 
 func newAsker(seed uint64, s *story) *asker {
@@ -24,7 +26,7 @@ func newAsker(seed uint64, s *story) *asker {
 		a.instants = append(a.instants, e.Recorded)
 		switch f := e.Fact.(type) {
 		case oracle.Row:
-			a.instants = append(a.instants, f.Source)
+			a.instants, a.measured = append(a.instants, f.Source), append(a.measured, f.Source)
 		case oracle.Registered:
 			a.instants = append(a.instants, f.Effective)
 		case oracle.Moved:
@@ -34,7 +36,7 @@ func newAsker(seed uint64, s *story) *asker {
 		case oracle.Retired:
 			a.instants = append(a.instants, f.Effective)
 		case oracle.Bound:
-			a.instants = append(a.instants, f.Effective)
+			a.instants, a.fed = append(a.instants, f.Effective), append(a.fed, f)
 		case oracle.Plated:
 			a.instants = append(a.instants, f.Effective)
 		case oracle.Related:
@@ -80,7 +82,12 @@ func (a *asker) moment() oracle.Moment {
 	return m
 }
 
+// tag is one that was fed at some time, or any.
 func (a *asker) tag() (asset, name string) {
+	if a.IntN(4) > 0 {
+		b := pick(a, a.fed...)
+		return b.Asset, b.Tag
+	}
 	return pick(a, a.assets...).Asset, pick(a, "flow", "temp", "flow", "temp", textTag)
 }
 
@@ -108,7 +115,7 @@ func (a *asker) path() string {
 // question is one of any kind.
 func (a *asker) question() oracle.Question {
 	m := a.moment()
-	switch a.IntN(21) {
+	switch a.IntN(24) {
 	case 0:
 		return a.w.Moment(m)
 	case 1:
@@ -152,7 +159,7 @@ func (a *asker) question() oracle.Question {
 	case 20:
 		asset, tag := a.tag()
 		return a.w.Versions(m, asset, tag, a.instant())
-	case 16, 17:
+	case 16, 17, 21, 22, 23:
 		if q, ok := a.aggregates(m); ok {
 			return q
 		}
@@ -166,6 +173,9 @@ func (a *asker) question() oracle.Question {
 func (a *asker) aggregates(m oracle.Moment) (oracle.Question, bool) {
 	interval := pick(a, 15*time.Minute, time.Hour, 15*time.Minute, 7*time.Minute, 24*time.Hour)
 	from := a.instant()
+	if len(a.measured) > 0 && a.IntN(4) > 0 {
+		from = pick(a, a.measured...).Add(-time.Duration(a.IntN(2)) * interval)
+	}
 	if a.IntN(3) > 0 {
 		from = from.Truncate(15 * time.Minute)
 	}
@@ -179,5 +189,9 @@ func (a *asker) aggregates(m oracle.Moment) (oracle.Question, bool) {
 	}
 	slices.Sort(fns)
 	cfg := oracle.Config{TreatUncertainAsBad: a.IntN(2) == 0, Sloped: a.IntN(8) == 0, PercentBad: pick(a, 100, 100, 50, 0), PercentGood: pick(a, 100, 100, 60)}
-	return a.w.Aggregates(m, pick(a, a.assets...).Asset, pick(a, "flow", "temp"), from, to, interval, slices.Compact(fns), cfg)
+	asset, tag := a.tag()
+	if tag == textTag {
+		tag = "flow"
+	}
+	return a.w.Aggregates(m, asset, tag, from, to, interval, slices.Compact(fns), cfg)
 }

@@ -30,7 +30,10 @@ func TestHistories(t *testing.T) {
 		setFlag(t, "rapid.nofailfile", "true")
 		rapid.Check(t, func(r *rapid.T) {
 			histories++
-			asked += tellOne(r, facts)
+			n, err := tellOne(r, facts)
+			if asked += n; err != nil {
+				r.Fatal(err)
+			}
 		})
 	}
 	t.Logf("%d histories, %d questions in %v (seed %d); told: %v", histories, asked, time.Since(began).Round(time.Second), seed, facts)
@@ -49,16 +52,24 @@ func setFlag(t *testing.T, name, value string) {
 }
 
 // tellOne tells one history, counts its facts by type, and returns how many
-// questions it asked.
-func tellOne(r *rapid.T, facts map[string]int) int {
+// questions it asked and what was wrong.
+func tellOne(r *rapid.T, facts map[string]int) (asked int, wrong error) {
 	s, err := newStory()
 	if err != nil {
-		r.Fatal(err)
+		return 0, err
 	}
 	p := &player{story: s, T: r}
 	defer p.close()
+	defer func() {
+		switch end := recover().(type) {
+		case nil:
+		case broken:
+			wrong = end.error
+		default:
+			panic(end)
+		}
+	}()
 	p.must(p.ground())
-	asked := 0
 	ask := func(n int) {
 		p.must(p.lookUp())
 		p.must(p.wait())
@@ -80,5 +91,5 @@ func tellOne(r *rapid.T, facts map[string]int) int {
 	for _, e := range s.world.Entries {
 		facts[e.Type]++
 	}
-	return asked
+	return asked, nil
 }

@@ -80,6 +80,7 @@ type story struct {
 type sender struct {
 	online      *bool
 	last        *sent
+	source      time.Time // SourceTime of the last message
 	incarnation int
 	seq         int
 }
@@ -360,6 +361,7 @@ func (s *story) publish(m message) error {
 	}
 	who.last = &p
 	s.see(m.device, m.gateway)
+	s.sender(m.device).source = m.source
 	server := m.server
 	if server.IsZero() {
 		server = m.source

@@ -235,7 +235,7 @@ func (l *Log) fail(err error) {
 }
 
 // Close waits for the commit under way, refuses what else is waiting, and
-// closes the store. It may be called more than once.
+// closes the store, unless the log has failed. It may be called more than once.
 func (l *Log) Close() error {
 	l.open.Lock()
 	if l.closed {
@@ -248,6 +248,13 @@ func (l *Log) Close() error {
 	l.done.Wait()
 	l.bell.ring()
 	l.refuseQueue()
+	if l.failure.Load() != nil {
+		// Badger merges tables when it closes, forgets the error of a table that
+		// it could not write (v4.9.6 levels.go, subcompact) and deletes what it
+		// has merged: acknowledged events would be gone. So a failed log is left
+		// as a crash leaves it, its lock until the process ends.
+		return l.head.close()
+	}
 	return errors.Join(l.head.close(), wrap(l.db.Close(), "close %s", l.dir))
 }
 

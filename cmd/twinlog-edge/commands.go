@@ -40,6 +40,7 @@ type runCommand struct {
 	Data   string        `required:"" type:"path" placeholder:"DIR" help:"Where the outbox is kept. One gateway, one directory: never copy it to a second one."`
 	Uplink string        `placeholder:"URL" help:"The server's broker, mqtt://host:port; overrides uplink.url."`
 	Report time.Duration `default:"1m" help:"How often to log what was read, sent and kept; 0 for never."`
+	Status string        `placeholder:"HOST:PORT" help:"Where to show a status page; on this machine only, such as 127.0.0.1:8081."`
 	Debug  bool          `help:"Log more."`
 }
 
@@ -62,6 +63,7 @@ func (c runCommand) Run(ctx context.Context, std streams) error {
 	if c.Uplink != "" {
 		config.Uplink.URL = c.Uplink
 	}
+	limitMemory()
 	level := slog.LevelInfo
 	if c.Debug {
 		level = slog.LevelDebug
@@ -73,6 +75,11 @@ func (c runCommand) Run(ctx context.Context, std streams) error {
 	}
 	log.LogAttrs(ctx, slog.LevelInfo, "gateway runs", slog.String("gateway", config.ID),
 		slog.String("server", config.Uplink.URL), slog.String("incarnation", g.Status().Outbox.Incarnation))
+	if c.Status != "" {
+		if err := serveStatus(ctx, c.Status, config.ID, g, log); err != nil {
+			return errors.Join(err, g.Close())
+		}
+	}
 	if c.Report > 0 {
 		go report(ctx, g, log, c.Report)
 	}

@@ -30,9 +30,14 @@ on its own disk until the server has it. It works as well without a server, for
 as long as its outbox has room.`
 
 type commands struct {
-	Run    runCommand    `cmd:"" help:"Run the gateway."`
-	Check  checkCommand  `cmd:"" help:"Say everything that is wrong with a configuration, or what it would do."`
-	Outbox outboxCommand `cmd:"" help:"Look into what waits for the server, and into what it refused."`
+	Run         runCommand         `cmd:"" help:"Run the gateway."`
+	Check       checkCommand       `cmd:"" help:"Say everything that is wrong with a configuration, or what it would do."`
+	Outbox      outboxCommand      `cmd:"" help:"Look into what waits for the server, and into what it refused."`
+	Read        readCommand        `cmd:"" help:"Read one tag now."`
+	Watch       watchCommand       `cmd:"" help:"Print what the machines say."`
+	Browse      browseCommand      `cmd:"" help:"Show what a device offers, as tags."`
+	Schema      schemaCommand      `cmd:"" help:"Print the JSON Schema of the configuration, for editors."`
+	Certificate certificateCommand `cmd:"" help:"Make a certificate for OPC UA servers."`
 }
 
 // streams are where a command speaks: answers to out, everything else to err.

@@ -1,12 +1,18 @@
 // Command go drives KurrentDB-Client-Go against a served log, in a module and a
 // process of its own: that client and the one of the product cannot share one.
-// It prints RESTART where it wants the server stopped and started, and waits
-// for a line.
+// The test makes the same program for EventStore-Client-Go by the names that
+// differ.
+//
+//	go CONNECTION IDLE
+//
+// It prints the SHA-256 of each event that is there (envelope, then data), and
+// RESTART where it wants the server stopped and started, and waits for a line.
 package main
 
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -19,7 +25,7 @@ import (
 )
 
 func main() {
-	if err := run(os.Args[1]); err != nil {
+	if err := run(os.Args[1], os.Args[2]); err != nil {
 		fmt.Println("FAILED", err)
 		os.Exit(1)
 	}
@@ -39,10 +45,14 @@ type client struct {
 	ctx context.Context
 }
 
-func run(address string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+func run(connection, idle string) error {
+	pause, err := time.ParseDuration(idle)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+pause)
 	defer cancel()
-	cfg, err := kurrentdb.ParseConnectionString("kurrentdb://" + address + "?tls=false")
+	cfg, err := kurrentdb.ParseConnectionString(connection)
 	if err != nil {
 		return err
 	}
@@ -53,6 +63,9 @@ func run(address string) error {
 	}
 	defer func() { _ = c.Close() }()
 	k := client{c, ctx}
+	if err := k.digests(); err != nil {
+		return err
+	}
 	if err := k.appends(); err != nil {
 		return err
 	}
@@ -61,7 +74,124 @@ func run(address string) error {
 		return err
 	}
 	fmt.Println("read")
-	return k.follows()
+	if err := k.follows(); err != nil {
+		return err
+	}
+	fmt.Println("followed")
+	if err := k.shares(); err != nil {
+		return err
+	}
+	fmt.Println("worked")
+	return k.idles(pause)
+}
+
+// digests prints the hash of every event's bytes.
+func (k client) digests() error {
+	s, err := k.ReadAll(k.ctx, kurrentdb.ReadAllOptions{From: kurrentdb.Start{}}, 1000)
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	for {
+		e, err := s.Recv()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		r := e.OriginalEvent()
+		fmt.Printf("SHA %s@%d %x\n", r.StreamID, r.EventNumber, sha256.Sum256(append(append([]byte{}, r.UserMetadata...), r.Data...)))
+	}
+}
+
+// shares lets two consumers work through a persistent subscription, one event
+// of which they park.
+func (k client) shares() error {
+	settings := kurrentdb.SubscriptionSettingsDefault()
+	if err := k.CreatePersistentSubscription(k.ctx, stream, "workers", kurrentdb.PersistentStreamSubscriptionOptions{Settings: &settings, StartFrom: kurrentdb.Start{}}); err != nil {
+		return fmt.Errorf("create a persistent subscription: %w", err)
+	}
+	type taken struct {
+		by   int
+		data string
+		err  error
+	}
+	all := make(chan taken, 100)
+	for i := range 2 {
+		sub, err := k.SubscribeToPersistentSubscription(k.ctx, stream, "workers", kurrentdb.SubscribeToPersistentSubscriptionOptions{BufferSize: 1})
+		if err != nil {
+			return err
+		}
+		defer func() { _ = sub.Close() }()
+		go func() {
+			for {
+				e := sub.Recv()
+				if e.EventAppeared == nil {
+					return
+				}
+				data := string(e.EventAppeared.Event.OriginalEvent().Data)
+				var err error
+				if data == "2" {
+					err = sub.Nack("look into it", kurrentdb.NackActionPark, e.EventAppeared.Event)
+				} else {
+					err = sub.Ack(e.EventAppeared.Event)
+				}
+				all <- taken{i, data, err}
+			}
+		}()
+	}
+	var got []string
+	by := map[int]bool{}
+	for len(got) < 6 {
+		select {
+		case t := <-all:
+			if t.err != nil {
+				return t.err
+			}
+			got, by[t.by] = append(got, t.data), true
+		case <-k.ctx.Done():
+			return fmt.Errorf("only %v came", got)
+		}
+	}
+	slices.Sort(got)
+	if want := []string{"0", "1", "2", "3", "4", "5"}; !slices.Equal(got, want) || len(by) != 2 {
+		return fmt.Errorf("worked on %v by %d consumers, want %v by 2", got, len(by), want)
+	}
+	for {
+		info, err := k.GetPersistentSubscriptionInfo(k.ctx, stream, "workers", kurrentdb.GetPersistentSubscriptionOptions{})
+		if err != nil {
+			return fmt.Errorf("info: %w", err)
+		}
+		if info.Stats != nil && info.Stats.ParkedMessagesCount == 1 {
+			return nil
+		}
+		time.Sleep(10 * time.Millisecond) // until the context ends
+	}
+}
+
+// idles says nothing for a while over an open subscription, which must live.
+func (k client) idles(pause time.Duration) error {
+	sub, err := k.SubscribeToStream(k.ctx, stream, kurrentdb.SubscribeToStreamOptions{From: kurrentdb.Revision(5)})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Close() }()
+	time.Sleep(pause)
+	if _, err := k.append(kurrentdb.Revision(5), event(6)); err != nil {
+		return fmt.Errorf("append after %v: %w", pause, err)
+	}
+	for {
+		switch e := sub.Recv(); {
+		case e.EventAppeared != nil:
+			if got := string(e.EventAppeared.OriginalEvent().Data); got != "6" {
+				return fmt.Errorf("event %s after %v, want 6", got, pause)
+			}
+			return nil
+		case e.SubscriptionDropped != nil:
+			return fmt.Errorf("dropped after %v: %w", pause, e.SubscriptionDropped.Error)
+		}
+	}
 }
 
 func (k client) append(at kurrentdb.StreamState, events ...kurrentdb.EventData) (*kurrentdb.WriteResult, error) {

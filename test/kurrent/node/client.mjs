@@ -1,20 +1,29 @@
 // Drives one of the official Node clients against a served log:
-//   node client.mjs @eventstore/db-client host:port
-// It prints "RESTART" where it wants the server stopped and started, and waits
-// for a line; any error ends it with status 1.
+//   node client.mjs @eventstore/db-client CONNECTION IDLE_MS
+// It prints the SHA-256 of each event that is there (envelope, then data), and
+// "RESTART" where it wants the server stopped and started, and waits for a
+// line; any error ends it with status 1.
 import assert from "node:assert/strict";
 import { createInterface } from "node:readline";
-import { randomUUID } from "node:crypto";
+import { createHash, randomUUID } from "node:crypto";
 
-const [name, address] = process.argv.slice(2);
+const [name, connection, idle] = process.argv.slice(2);
 const lib = await import(name);
 const Client = lib.KurrentDBClient ?? lib.EventStoreDBClient;
 const expecting = lib.KurrentDBClient ? "streamState" : "expectedRevision";
-const client = Client.connectionString(`esdb://${address}?tls=false&keepAliveInterval=10000`);
+const client = Client.connectionString([connection]);
 const lines = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 const stream = "order-node";
 const event = (n) => lib.jsonEvent({ id: randomUUID(), type: "order.placed.v1", data: { n }, metadata: { n } });
 const append = (at, events, to = stream) => client.appendToStream(to, events, { [expecting]: at });
+
+// These clients hand JSON out parsed. Written again it is the same to the byte,
+// because the log's JSON is canonical (RFC 8785).
+const bytes = (v) => (v instanceof Uint8Array ? v : Buffer.from(JSON.stringify(v)));
+for await (const { event } of client.readAll({ direction: lib.FORWARDS, fromPosition: lib.START, maxCount: 1000 })) {
+  const sum = createHash("sha256").update(bytes(event.metadata)).update(bytes(event.data)).digest("hex");
+  console.log(`SHA ${event.streamId}@${event.revision} ${sum}`);
+}
 
 const first = [event(0), event(1)];
 const a = await append(lib.NO_STREAM, first);
@@ -101,6 +110,14 @@ assert.deepEqual(worked.sort(), [0, 1, 2, 3, 4, 5]);
 const info = await client.getPersistentSubscriptionToStreamInfo(stream, "workers");
 assert.equal(Number(info.stats?.parkedMessagesCount ?? info.stats?.parkedMessageCount), 1);
 console.log("worked");
+
+// Nothing is said for a while over an open subscription, which must live.
+const quiet = client.subscribeToStream(stream, { fromRevision: 5n });
+const heard = (async () => { for await (const { event } of quiet) return event.data.n; })();
+await new Promise((r) => setTimeout(r, Number(idle)));
+await append(5n, [event(6)]);
+assert.equal(await Promise.race([heard, new Promise((_, reject) => setTimeout(() => reject(new Error("nothing came")), 10000).unref())]), 6);
+console.log("idled");
 await client.dispose();
 console.log("DONE");
 process.exit(0);

@@ -21,6 +21,8 @@ var (
 	ErrAhead = errors.New("sequence is ahead")
 	// ErrElsewhere: another server takes this source's messages.
 	ErrElsewhere = errors.New("source belongs to another server")
+	// ErrCut: a message before this one was not stored, and its connection ends.
+	ErrCut = errors.New("connection is being ended")
 	// ErrCloned: another message is in the log under this one's number.
 	ErrCloned = errors.New("source is cloned")
 )

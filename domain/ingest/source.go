@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type source struct {
 
 	device string // the last one that was found registered
 	loaded bool   // rules and at are those of the stream
+	cut    uint64 // the connection that was told to end: what still comes of it comes again
 	at     eventlog.Expected
 	spare  []*item // the memory of the last queue
 	asked  []*item // those whose append has been asked for and not answered
@@ -102,7 +104,7 @@ func (s *source) put(it *item) (start bool, wait <-chan struct{}) {
 // start begins the work on the queue: on this goroutine, if that takes no
 // append of its own and the log answers by itself, or else on another.
 func (s *source) start(it *item) {
-	if s.g.async == nil || !s.loaded || s.key.kind != keyTelemetry || !s.isRegistered(it.device.Device) {
+	if s.g.async == nil || !s.loaded || s.isCut(it) || s.key.kind != keyTelemetry || !s.isRegistered(it.device.Device) {
 		go s.work()
 		return
 	}
@@ -216,7 +218,13 @@ func (s *source) keep(items []*item) {
 
 // settle settles some of the items, at least one, and returns how many.
 func (s *source) settle(items []*item) int {
+	if n := s.refuseCut(items); n > 0 {
+		return n
+	}
 	limit := min(len(items), maxBatch)
+	if i := slices.IndexFunc(items[:limit], s.isCut); i > 0 {
+		limit = i
+	}
 	for {
 		n, err := s.try(items[:limit])
 		switch {
@@ -230,6 +238,7 @@ func (s *source) settle(items []*item) int {
 			limit /= 2
 		case s.g.ctx.Err() != nil, !passing(err):
 			s.loaded = false
+			s.cut = items[limit-1].message.Connection
 			s.fail(items[:limit], err)
 			return limit
 		default:
@@ -238,6 +247,25 @@ func (s *source) settle(items []*item) int {
 			s.pause()
 		}
 	}
+}
+
+// isCut reports whether an item came behind one that was not stored, on a
+// connection that is being ended for it. Its turn comes after that one's, on the
+// next connection: taken now it would look as if the source had lost the first.
+func (s *source) isCut(it *item) bool {
+	return s.cut != 0 && it.message.Connection == s.cut
+}
+
+// refuseCut fails the first items of a cut connection and returns how many.
+func (s *source) refuseCut(items []*item) int {
+	n := 0
+	for n < len(items) && s.isCut(items[n]) {
+		n++
+	}
+	if n > 0 {
+		s.fail(items[:n], ErrCut)
+	}
+	return n
 }
 
 // passing reports whether trying again may help.

@@ -96,8 +96,8 @@ func Restore(ctx context.Context, o RestoreOptions, p *Progress) (r Restored, er
 	if _, err := os.Stat(log); err == nil && !o.Replace {
 		return r, fmt.Errorf("%s: %w; --replace puts it aside", log, ErrExists)
 	}
-	if Running(ctx, o.Data) {
-		return r, fmt.Errorf("%s is in use: stop the server first", o.Data)
+	if err := notRunning(ctx, o.Data); err != nil {
+		return r, err
 	}
 	if err := os.MkdirAll(o.Data, 0o700); err != nil {
 		return r, err

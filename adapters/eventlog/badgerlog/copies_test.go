@@ -103,6 +103,8 @@ func TestCopies(t *testing.T) {
 		}
 		to := open(t, dir, cfg)
 		sameRecords(t, "copy", everything(t, to, 0), want)
+		whole(t, "copy", to)
+		whole(t, "original", from)
 		checkKnownAt(t, to, from, want, rng)
 		if err := to.AppendCopies(t.Context(), want[len(want)-1:]); !errors.Is(err, eventlog.ErrConflict) {
 			t.Fatalf("the last event a second time: %v", err)
@@ -112,6 +114,7 @@ func TestCopies(t *testing.T) {
 			t.Fatal(err)
 		}
 		sameRecords(t, "copy, sealed and grown", everything(t, to, 0)[:len(want)], want)
+		whole(t, "copy, sealed and grown", to)
 	}
 	t.Logf("%d rounds", rounds)
 }
@@ -158,5 +161,12 @@ func TestCopiesOfSeveralClocks(t *testing.T) {
 	app, err := l.Append(t.Context(), "a-1", expect(60), fact("a-1", 60))
 	if err != nil || app.First != 61 {
 		t.Errorf("%+v, %v", app, err)
+	}
+}
+
+func whole(t *testing.T, what string, l *badgerlog.Log) {
+	t.Helper()
+	if r, err := l.Verify(t.Context(), nil); err != nil || r.Lost > 0 {
+		t.Errorf("%s: %v, %v", what, r.Losses, err)
 	}
 }

@@ -15,3 +15,12 @@ func freeBytes(dir string) (uint64, error) {
 	}
 	return s.Bavail * uint64(s.Bsize), nil
 }
+
+// diskBytes is what a file takes on the disk: Badger's are larger by name.
+func diskBytes(path string) int64 {
+	var s syscall.Stat_t
+	if err := syscall.Stat(path, &s); err != nil {
+		return 0 // it has just been removed
+	}
+	return s.Blocks * 512
+}

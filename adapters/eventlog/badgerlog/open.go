@@ -29,6 +29,28 @@ const (
 // refuses with ErrDamaged, naming what is missing, a log that does not hold all
 // that it has acknowledged, and with ErrLocked one that is in use.
 func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
+	l := newLog(dir, cfg)
+	if err := os.MkdirAll(filepath.Join(dir, storeName), 0o755); err != nil {
+		return nil, fmt.Errorf("open log: %w", err)
+	}
+	if err := l.openStore(); err != nil {
+		return nil, err
+	}
+	if err := l.start(ctx); err != nil {
+		err = fmt.Errorf("open log %s: %w", dir, err)
+		if l.head != nil {
+			err = errors.Join(err, l.head.file.Close())
+		}
+		return nil, errors.Join(err, l.db.Close())
+	}
+	l.toSeal <- struct{}{} // what an earlier process has left
+	for _, run := range []func(){l.commitAll, l.answerAll, l.writeWindows, l.wakeAll, l.keepHouse, l.sealAll} {
+		l.done.Go(run)
+	}
+	return l, nil
+}
+
+func newLog(dir string, cfg Config) *Log {
 	l := &Log{
 		cfg: cfg.complete(dir), dir: dir, queue: make(chan *request, maxRequests), answers: make(chan []*request, 2), poke: make(chan struct{}, 1),
 		toWindows: make(chan *window, 4), toSeal: make(chan struct{}, 1), stop: make(chan struct{}), failed: make(chan error, 1),
@@ -37,36 +59,25 @@ func Open(ctx context.Context, dir string, cfg Config) (*Log, error) {
 	}
 	l.recent.max = l.cfg.RecentBytes
 	l.guard.free, l.guard.reserve = l.cfg.Free, l.cfg.Reserve
-	if err := os.MkdirAll(filepath.Join(dir, storeName), 0o755); err != nil {
-		return nil, fmt.Errorf("open log: %w", err)
-	}
-	// Badger writes while it opens, so a full disk must be seen before.
+	return l
+}
+
+// openStore opens Badger, which writes while it opens: a full disk must be seen
+// before.
+func (l *Log) openStore() error {
 	if l.guard.look(); l.guard.left.Load()+int64(l.cfg.Reserve) < 4*memTableBytes {
-		return nil, fmt.Errorf("open log %s: less than %d bytes free: %w", dir, 4*memTableBytes, eventlog.ErrStorageFull)
+		return fmt.Errorf("open log %s: less than %d bytes free: %w", l.dir, 4*memTableBytes, eventlog.ErrStorageFull)
 	}
-	db, err := badgerdir.Open(badgerOptions(filepath.Join(dir, storeName), l.voice).WithSyncWrites(!cfg.copying))
-	if err != nil {
-		if strings.Contains(err.Error(), "Cannot acquire directory lock") {
-			return nil, fmt.Errorf("open log %s: %w", dir, ErrLocked)
-		}
-		if errors.Is(err, badgerdir.ErrDamaged) {
-			err = fmt.Errorf("%w: %w", eventlog.ErrDamaged, err)
-		}
-		return nil, fmt.Errorf("open log %s: %w", dir, err)
+	db, err := badgerdir.Open(badgerOptions(filepath.Join(l.dir, storeName), l.voice).WithSyncWrites(!l.cfg.copying))
+	switch {
+	case err == nil:
+	case strings.Contains(err.Error(), "Cannot acquire directory lock"):
+		err = ErrLocked
+	case errors.Is(err, badgerdir.ErrDamaged):
+		err = fmt.Errorf("%w: %w", eventlog.ErrDamaged, err)
 	}
 	l.db = db
-	if err := l.start(ctx); err != nil {
-		err = fmt.Errorf("open log %s: %w", dir, err)
-		if l.head != nil {
-			err = errors.Join(err, l.head.file.Close())
-		}
-		return nil, errors.Join(err, db.Close())
-	}
-	l.toSeal <- struct{}{} // what an earlier process has left
-	for _, run := range []func(){l.commitAll, l.answerAll, l.writeWindows, l.wakeAll, l.keepHouse, l.sealAll} {
-		l.done.Go(run)
-	}
-	return l, nil
+	return wrap(err, "open log %s", l.dir)
 }
 
 // start compares the store with what HEAD remembers and reads what is needed

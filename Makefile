@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help demo build test race fuzz torture bench gen golden lint ci web peers
+.PHONY: help demo build test race fuzz torture planted bench gen golden lint ci web peers
 help:    ## this list
 	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "%-8s %s\n", $$1, $$2}' Makefile
 demo: web ## a pumping station and its twin, in one process
@@ -14,6 +14,8 @@ fuzz:    ## everything CI does, with five million inputs to every decoder
 	.ci/run 5000000
 torture: ## the randomised suites for an hour each, in slices that resume
 	test/torture.sh
+planted: ## named mistakes, built in one after the other, must be found by random histories
+	test/planted.sh
 bench:   ## hot paths beside their peers and limits, as ratios
 	go run ./bench
 	cd bench/peers && go run .

@@ -89,6 +89,7 @@ func (m *moment) asset(id string) *Asset {
 		name, _ = n.Name.At(m.t, eventlog.End)
 	case planted.MovedAsset:
 		parent, _ = n.Parent.At(asset.Forever, m.known)
+	default:
 	}
 	a := &Asset{
 		ID: id, Name: name.Value, Path: name.Value, Level: n.Level, ClassName: n.Class, ParentID: parent.Value,
@@ -316,6 +317,7 @@ func (m *moment) bindings(tagID string) []Binding {
 		known = eventlog.End
 	case planted.BindingAhead:
 		until = asset.Forever
+	default:
 	}
 	for sp := range line.Spans(n.Born, end, known) {
 		if sp.Value == (asset.Point{}) || sp.From > until {

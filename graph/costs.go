@@ -18,6 +18,7 @@ func costs() gen.ComplexityRoot {
 	c.Plant.AssetClasses = func(child int, first *int, _ *string) int { return list(child, first, 50) }
 	c.Plant.Tags = func(child int, _ *plant.TagFilter, first *int, _ *string) int { return list(child, first, 100) }
 	c.Plant.Devices = func(child int, _ *plant.DeviceFilter, first *int, _ *string) int { return list(child, first, 50) }
+	c.Plant.Alarms = func(child int, _ *plant.AlarmFilter, first *int, _ *string) int { return list(child, first, 50) }
 	c.Plant.TagValues = func(child int, _ *string, _ *plant.TagFilter, first *int, _ *string) int {
 		return child + count(first, 1000)
 	}

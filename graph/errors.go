@@ -15,6 +15,7 @@ import (
 	"github.com/vektah/gqlparser/v2/gqlerror"
 
 	"github.com/twinlog/twinlog/domain/access"
+	"github.com/twinlog/twinlog/domain/alarm"
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -59,13 +60,13 @@ func Codes() []Code {
 		{"BAD_INPUT", false, "Arguments that can't be meant; problems lists all of them.", "Correct them.", []error{
 			fault.ErrBadInput, eventlog.ErrBadEvent, eventlog.ErrTooLarge, eventlog.ErrBadPosition, eventlog.ErrNotCanonical,
 			access.ErrBadName, asset.ErrBadName, asset.ErrBadTime, asset.ErrBadClass, asset.ErrBadPatch, asset.ErrBadPoint, settings.ErrBadSetting,
-			correction.ErrBadCorrection, correction.ErrBadValue,
+			correction.ErrBadCorrection, correction.ErrBadValue, alarm.ErrBadTime,
 		}},
 		{"CONFLICT", false, "Somebody else was faster: the thing is not at ifRevision any more.", "Read it again, and decide again.", []error{eventlog.ErrMoved, eventlog.ErrConflict}},
 		{"DUPLICATE_NAME", false, "A sibling has this name already.", "Choose another name.", []error{asset.ErrDuplicate}},
-		{"ILLEGAL_STATE", false, "The rules of the plant refuse it in this state; the message says which.", "Read it again, and decide again.", []error{asset.ErrLevel, asset.ErrCycle, asset.ErrNotThen, asset.ErrHasChildren, correction.ErrSuperseded}},
+		{"ILLEGAL_STATE", false, "The rules of the plant refuse it in this state; the message says which.", "Read it again, and decide again.", []error{asset.ErrLevel, asset.ErrCycle, asset.ErrNotThen, asset.ErrHasChildren, correction.ErrSuperseded, alarm.ErrNothing}},
 		{"IMPACT_CHANGED", false, "A correction would change something else than what was shown.", "Look at the impact again.", []error{fault.ErrImpactChanged}},
-		{"NOT_FOUND", false, "An id or path names nothing at this moment.", "Check the id, and the moment.", []error{fault.ErrNotFound, asset.ErrNoAsset, asset.ErrNoClass, asset.ErrNoTag, correction.ErrNoCorrection}},
+		{"NOT_FOUND", false, "An id or path names nothing at this moment.", "Check the id, and the moment.", []error{fault.ErrNotFound, asset.ErrNoAsset, asset.ErrNoClass, asset.ErrNoTag, correction.ErrNoCorrection, alarm.ErrNotRaised}},
 		{"POSITION_LOST", false, "A position of a closed epoch, or beyond the end of the log.", "Start again without the position.", []error{eventlog.ErrPositionLost}},
 		{"STORAGE_FULL", true, "The server's disk is nearly full: it reads and does not write.", "Make room on the server.", []error{eventlog.ErrStorageFull}},
 		{"DAMAGED", false, "The store can't give back what it once acknowledged.", "Restore it; see the server's log.", []error{eventlog.ErrDamaged}},

@@ -14,6 +14,7 @@ import (
 	"github.com/99designs/gqlgen/graphql/executor"
 	"github.com/99designs/gqlgen/graphql/handler/extension"
 
+	"github.com/twinlog/twinlog/domain/alarm"
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/settings"
@@ -85,6 +86,7 @@ func NewHandler(c Config) (*Handler, error) {
 	}
 	c.Resolver.limits = h.limits
 	c.Resolver.settings = eventlog.NewHandler(c.Resolver.Read.Log, settings.Decider, 1) // an origin has one stream of them
+	c.Resolver.alarms = eventlog.NewHandler(c.Resolver.Read.Log, alarm.Decider, 1024)
 	c.Resolver.corrections = eventlog.NewHandler(c.Resolver.Read.Log, correction.Decider, 1)
 	schema := gen.NewExecutableSchema(gen.Config{Resolvers: c.Resolver, Complexity: costs()})
 	h.exec = executor.New(schema)

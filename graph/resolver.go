@@ -12,6 +12,7 @@ import (
 	"context"
 	"time"
 
+	"github.com/twinlog/twinlog/domain/alarm"
 	"github.com/twinlog/twinlog/domain/asset"
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -52,6 +53,7 @@ type Resolver struct {
 
 	limits      Limits // the handler's
 	settings    *eventlog.Handler[settings.State, settings.Change]
+	alarms      *eventlog.Handler[alarm.State, alarm.Command]
 	corrections *eventlog.Handler[correction.State, correction.Made]
 }
 

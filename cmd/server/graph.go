@@ -14,7 +14,7 @@ func (s *Server) newGraph() (*graph.Handler, error) {
 		Resolver: &graph.Resolver{
 			Read: &plant.Reader{
 				Log: s.log, Runner: s.runner, Now: time.Now, Build: build(),
-				Assets: s.views.assets.View(), Devices: s.views.devices.View(s.views.assets.View()), Audit: s.views.audit.View(),
+				Assets: s.views.assets.View(), Devices: s.views.devices.View(s.views.assets.View()), Audit: s.views.audit.View(), Alarms: s.views.alarms,
 				Twins: s.views.twins.View(), History: s.views.history.View(),
 			},
 			Commands: asset.NewService(s.log),

@@ -197,6 +197,7 @@ func (s *Server) Run(ctx context.Context) error {
 		work.start("leases", func() error { return s.leases.Run(folding) })
 	}
 	work.start("mqtt", func() error { return s.take(taking) })
+	work.start("alarms", func() error { return NewAlarms(s.log).Run(folding) })
 	if s.served != nil {
 		work.start("log-listen", func() error { return esdbgrpc.New(s.log, esdbgrpc.Config{}).Serve(taking, s.served) })
 	}

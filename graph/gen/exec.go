@@ -63,6 +63,44 @@ type ComplexityRoot struct {
 		Values   func(childComplexity int) int
 	}
 
+	Alarm struct {
+		AcknowledgedUpTo func(childComplexity int) int
+		Active           func(childComplexity int) int
+		Condition        func(childComplexity int) int
+		Device           func(childComplexity int) int
+		ID               func(childComplexity int) int
+		Kind             func(childComplexity int) int
+		Message          func(childComplexity int) int
+		Name             func(childComplexity int) int
+		Position         func(childComplexity int) int
+		Priority         func(childComplexity int) int
+		RaisedAt         func(childComplexity int) int
+		Raises           func(childComplexity int) int
+		Revision         func(childComplexity int) int
+		Severity         func(childComplexity int) int
+		ShelvedUntil     func(childComplexity int) int
+		Signal           func(childComplexity int) int
+		Since            func(childComplexity int) int
+	}
+
+	AlarmConnection struct {
+		Edges    func(childComplexity int) int
+		Nodes    func(childComplexity int) int
+		PageInfo func(childComplexity int) int
+	}
+
+	AlarmEdge struct {
+		Cursor func(childComplexity int) int
+		Node   func(childComplexity int) int
+	}
+
+	AlarmPayload struct {
+		Alarm    func(childComplexity int) int
+		EventIds func(childComplexity int) int
+		Position func(childComplexity int) int
+		Repeated func(childComplexity int) int
+	}
+
 	Asset struct {
 		Ancestors     func(childComplexity int) int
 		Children      func(childComplexity int, first *int, after *string) int
@@ -322,6 +360,7 @@ type ComplexityRoot struct {
 	}
 
 	Mutation struct {
+		AcknowledgeAlarm func(childComplexity int, input AcknowledgeAlarmInput) int
 		BindTag          func(childComplexity int, input BindTagInput) int
 		ChangeSettings   func(childComplexity int, input ChangeSettingsInput) int
 		Correct          func(childComplexity int, input CorrectionInput) int
@@ -331,6 +370,7 @@ type ComplexityRoot struct {
 		Relate           func(childComplexity int, input RelateInput) int
 		RenameAsset      func(childComplexity int, input RenameAssetInput) int
 		RetireAsset      func(childComplexity int, input RetireAssetInput) int
+		ShelveAlarm      func(childComplexity int, input ShelveAlarmInput) int
 		UpdateNameplate  func(childComplexity int, input UpdateNameplateInput) int
 	}
 
@@ -350,6 +390,8 @@ type ComplexityRoot struct {
 
 	Plant struct {
 		Aggregates   func(childComplexity int, tags []string, from time.Time, to time.Time, interval time.Duration, functions []plant.Aggregate, configuration *plant.AggregateConfiguration, maxRows *int) int
+		Alarm        func(childComplexity int, id string) int
+		Alarms       func(childComplexity int, filter *plant.AlarmFilter, first *int, after *string) int
 		Asset        func(childComplexity int, id *string, path *string) int
 		AssetClass   func(childComplexity int, name string, version *int) int
 		AssetClasses func(childComplexity int, first *int, after *string) int
@@ -670,6 +712,8 @@ type MutationResolver interface {
 	UpdateNameplate(ctx context.Context, input UpdateNameplateInput) (*AssetPayload, error)
 	RetireAsset(ctx context.Context, input RetireAssetInput) (*AssetPayload, error)
 	Relate(ctx context.Context, input RelateInput) (*AssetPayload, error)
+	AcknowledgeAlarm(ctx context.Context, input AcknowledgeAlarmInput) (*AlarmPayload, error)
+	ShelveAlarm(ctx context.Context, input ShelveAlarmInput) (*AlarmPayload, error)
 	BindTag(ctx context.Context, input BindTagInput) (*TagPayload, error)
 	ChangeSettings(ctx context.Context, input ChangeSettingsInput) (*SettingsPayload, error)
 	Correct(ctx context.Context, input CorrectionInput) (*CorrectionPayload, error)
@@ -775,6 +819,166 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.AggregateSeries.Values(childComplexity), true
+
+	case "Alarm.acknowledgedUpTo":
+		if e.ComplexityRoot.Alarm.AcknowledgedUpTo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.AcknowledgedUpTo(childComplexity), true
+	case "Alarm.active":
+		if e.ComplexityRoot.Alarm.Active == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Active(childComplexity), true
+	case "Alarm.condition":
+		if e.ComplexityRoot.Alarm.Condition == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Condition(childComplexity), true
+	case "Alarm.device":
+		if e.ComplexityRoot.Alarm.Device == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Device(childComplexity), true
+	case "Alarm.id":
+		if e.ComplexityRoot.Alarm.ID == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.ID(childComplexity), true
+	case "Alarm.kind":
+		if e.ComplexityRoot.Alarm.Kind == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Kind(childComplexity), true
+	case "Alarm.message":
+		if e.ComplexityRoot.Alarm.Message == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Message(childComplexity), true
+	case "Alarm.name":
+		if e.ComplexityRoot.Alarm.Name == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Name(childComplexity), true
+	case "Alarm.position":
+		if e.ComplexityRoot.Alarm.Position == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Position(childComplexity), true
+	case "Alarm.priority":
+		if e.ComplexityRoot.Alarm.Priority == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Priority(childComplexity), true
+	case "Alarm.raisedAt":
+		if e.ComplexityRoot.Alarm.RaisedAt == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.RaisedAt(childComplexity), true
+	case "Alarm.raises":
+		if e.ComplexityRoot.Alarm.Raises == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Raises(childComplexity), true
+	case "Alarm.revision":
+		if e.ComplexityRoot.Alarm.Revision == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Revision(childComplexity), true
+	case "Alarm.severity":
+		if e.ComplexityRoot.Alarm.Severity == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Severity(childComplexity), true
+	case "Alarm.shelvedUntil":
+		if e.ComplexityRoot.Alarm.ShelvedUntil == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.ShelvedUntil(childComplexity), true
+	case "Alarm.signal":
+		if e.ComplexityRoot.Alarm.Signal == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Signal(childComplexity), true
+	case "Alarm.since":
+		if e.ComplexityRoot.Alarm.Since == nil {
+			break
+		}
+
+		return e.ComplexityRoot.Alarm.Since(childComplexity), true
+
+	case "AlarmConnection.edges":
+		if e.ComplexityRoot.AlarmConnection.Edges == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmConnection.Edges(childComplexity), true
+	case "AlarmConnection.nodes":
+		if e.ComplexityRoot.AlarmConnection.Nodes == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmConnection.Nodes(childComplexity), true
+	case "AlarmConnection.pageInfo":
+		if e.ComplexityRoot.AlarmConnection.PageInfo == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmConnection.PageInfo(childComplexity), true
+
+	case "AlarmEdge.cursor":
+		if e.ComplexityRoot.AlarmEdge.Cursor == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmEdge.Cursor(childComplexity), true
+	case "AlarmEdge.node":
+		if e.ComplexityRoot.AlarmEdge.Node == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmEdge.Node(childComplexity), true
+
+	case "AlarmPayload.alarm":
+		if e.ComplexityRoot.AlarmPayload.Alarm == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmPayload.Alarm(childComplexity), true
+	case "AlarmPayload.eventIds":
+		if e.ComplexityRoot.AlarmPayload.EventIds == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmPayload.EventIds(childComplexity), true
+	case "AlarmPayload.position":
+		if e.ComplexityRoot.AlarmPayload.Position == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmPayload.Position(childComplexity), true
+	case "AlarmPayload.repeated":
+		if e.ComplexityRoot.AlarmPayload.Repeated == nil {
+			break
+		}
+
+		return e.ComplexityRoot.AlarmPayload.Repeated(childComplexity), true
 
 	case "Asset.ancestors":
 		if e.ComplexityRoot.Asset.Ancestors == nil {
@@ -1822,6 +2026,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 
 		return e.ComplexityRoot.ModificationInfo.UpdateType(childComplexity), true
 
+	case "Mutation.acknowledgeAlarm":
+		if e.ComplexityRoot.Mutation.AcknowledgeAlarm == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_acknowledgeAlarm_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.AcknowledgeAlarm(childComplexity, args["input"].(AcknowledgeAlarmInput)), true
 	case "Mutation.bindTag":
 		if e.ComplexityRoot.Mutation.BindTag == nil {
 			break
@@ -1921,6 +2136,17 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Mutation.RetireAsset(childComplexity, args["input"].(RetireAssetInput)), true
+	case "Mutation.shelveAlarm":
+		if e.ComplexityRoot.Mutation.ShelveAlarm == nil {
+			break
+		}
+
+		args, err := ec.field_Mutation_shelveAlarm_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Mutation.ShelveAlarm(childComplexity, args["input"].(ShelveAlarmInput)), true
 	case "Mutation.updateNameplate":
 		if e.ComplexityRoot.Mutation.UpdateNameplate == nil {
 			break
@@ -1994,6 +2220,28 @@ func (e *executableSchema) Complexity(ctx context.Context, typeName, field strin
 		}
 
 		return e.ComplexityRoot.Plant.Aggregates(childComplexity, args["tags"].([]string), args["from"].(time.Time), args["to"].(time.Time), args["interval"].(time.Duration), args["functions"].([]plant.Aggregate), args["configuration"].(*plant.AggregateConfiguration), args["maxRows"].(*int)), true
+	case "Plant.alarm":
+		if e.ComplexityRoot.Plant.Alarm == nil {
+			break
+		}
+
+		args, err := ec.field_Plant_alarm_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Plant.Alarm(childComplexity, args["id"].(string)), true
+	case "Plant.alarms":
+		if e.ComplexityRoot.Plant.Alarms == nil {
+			break
+		}
+
+		args, err := ec.field_Plant_alarms_args(ctx, rawArgs)
+		if err != nil {
+			return 0, false
+		}
+
+		return e.ComplexityRoot.Plant.Alarms(childComplexity, args["filter"].(*plant.AlarmFilter), args["first"].(*int), args["after"].(*string)), true
 	case "Plant.asset":
 		if e.ComplexityRoot.Plant.Asset == nil {
 			break
@@ -3308,7 +3556,9 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 	ec := newExecutionContext(opCtx, e, make(chan graphql.DeferredResult))
 	inputUnmarshalers := func() *graphql.InputUnmarshalerIndex {
 		return graphql.NewInputUnmarshalerIndex(
+			graphql.NewInputUnmarshaler("AcknowledgeAlarmInput", ec.unmarshalInputAcknowledgeAlarmInput),
 			graphql.NewInputUnmarshaler("AggregateConfiguration", ec.unmarshalInputAggregateConfiguration),
+			graphql.NewInputUnmarshaler("AlarmFilter", ec.unmarshalInputAlarmFilter),
 			graphql.NewInputUnmarshaler("AssetClassInput", ec.unmarshalInputAssetClassInput),
 			graphql.NewInputUnmarshaler("AssetFilter", ec.unmarshalInputAssetFilter),
 			graphql.NewInputUnmarshaler("AuditFilter", ec.unmarshalInputAuditFilter),
@@ -3330,6 +3580,7 @@ func (e *executableSchema) Exec(ctx context.Context) graphql.ResponseHandler {
 			graphql.NewInputUnmarshaler("RenameAssetInput", ec.unmarshalInputRenameAssetInput),
 			graphql.NewInputUnmarshaler("RetireAssetInput", ec.unmarshalInputRetireAssetInput),
 			graphql.NewInputUnmarshaler("ScaleInput", ec.unmarshalInputScaleInput),
+			graphql.NewInputUnmarshaler("ShelveAlarmInput", ec.unmarshalInputShelveAlarmInput),
 			graphql.NewInputUnmarshaler("TagDefinitionInput", ec.unmarshalInputTagDefinitionInput),
 			graphql.NewInputUnmarshaler("TagFilter", ec.unmarshalInputTagFilter),
 			graphql.NewInputUnmarshaler("UpdateNameplateInput", ec.unmarshalInputUpdateNameplateInput),
@@ -3534,6 +3785,10 @@ type Plant {
   device(id: ID!): Device
   "Devices in the order of their ids: all that were registered, and all that were first seen speaking."
   devices(filter: DeviceFilter, first: Int = 50, after: String): DeviceConnection!
+  "One alarm, by its global id."
+  alarm(id: ID!): Alarm
+  "Every alarm that was ever raised, by device and name; ask for conditions to see only those that need somebody."
+  alarms(filter: AlarmFilter, first: Int = 50, after: String): AlarmConnection!
   """
   What is not the same as at another moment: assets in the order of paths, and of each its facts, then its tags with what feeds them
   and their values. A clock that ` + "`" + `since` + "`" + ` leaves out is this plant's own.
@@ -4287,6 +4542,10 @@ type Mutation {
   retireAsset(input: RetireAssetInput!): AssetPayload
   "Relates two assets, or with remove ends the relationship."
   relate(input: RelateInput!): AssetPayload
+  "Says that a person has seen an alarm. What is raised afterwards asks again."
+  acknowledgeAlarm(input: AcknowledgeAlarmInput!): AlarmPayload
+  "Hides an alarm until a time, 7 days at most; or without a time shows it again."
+  shelveAlarm(input: ShelveAlarmInput!): AlarmPayload
   "Says which device signal feeds which tag, from when."
   bindTag(input: BindTagInput!): TagPayload
   "Changes what is set for the whole site, from this place in the log on."
@@ -4511,6 +4770,91 @@ type TagPayload {
   tag: Tag
 }
 
+"An alarm after ISA-18.2, in the time of the plant: what a gateway brings late finds its own place."
+type Alarm implements Node {
+  id: ID!
+  revision: Revision!
+  "Of the last event about it."
+  position: Position!
+  "What it is called at its device."
+  name: String!
+  device: Device
+  "The device's signal that it is about; null where nobody said."
+  signal: String
+  "process, device or comms."
+  kind: String!
+  message: String
+  "1 to 1000."
+  severity: Int!
+  "From the severity: 750, 500 and 250 are the borders."
+  priority: AlarmPriority!
+  condition: AlarmCondition!
+  "Whether what it warns of is so."
+  active: Boolean!
+  "When that began, by the plant's clock."
+  since: Time!
+  raisedAt: Time!
+  "What was raised up to here has been seen by a person; null: nothing has."
+  acknowledgedUpTo: Time
+  "null: it is not hidden by a person."
+  shelvedUntil: Time
+  "How often it was raised."
+  raises: Int!
+}
+"How urgent an alarm is."
+enum AlarmPriority { CRITICAL HIGH MEDIUM LOW }
+"Where an alarm stands (ISA-18.2, figure 3)."
+enum AlarmCondition {
+  "not so, and seen"
+  NORMAL
+  "so, and nobody has said that he knows"
+  UNACKNOWLEDGED
+  "so, and known"
+  ACKNOWLEDGED
+  "not so any more, and nobody has said that he knew"
+  RETURNED
+  "hidden by a person, for a time"
+  SHELVED
+  "hidden by a flood of alarms from its device"
+  SUPPRESSED
+  "until a person says otherwise"
+  OUT_OF_SERVICE
+}
+type AlarmConnection { edges: [AlarmEdge!]!  nodes: [Alarm!]!  pageInfo: PageInfo! }
+type AlarmEdge { cursor: String!  node: Alarm! }
+"Which alarms to list; conditions add up."
+input AlarmFilter {
+  "By global id, or by what the device calls itself."
+  device: String
+  active: Boolean
+  conditions: [AlarmCondition!]
+  priorities: [AlarmPriority!]
+}
+"Which alarm was seen."
+input AcknowledgeAlarmInput {
+  alarm: ID!
+  "What was raised up to here; now if left out."
+  upTo: Time
+  reason: Reason!
+  idempotencyKey: String
+}
+"Which alarm to hide."
+input ShelveAlarmInput {
+  alarm: ID!
+  "null: show it again."
+  until: Time
+  reason: Reason!
+  idempotencyKey: String
+}
+"What became of an alarm mutation."
+type AlarmPayload {
+  position: Position!
+  eventIds: [ID!]!
+  repeated: Boolean!
+  "null with a READ_LAG error beside it, when it is written and not folded in yet."
+  alarm: Alarm
+}
+
 "Over WebSocket (graphql-transport-ws) and SSE (graphql-sse, distinct connections). Every frame has a position to resume after."
 type Subscription {
   "The log, followed: everything after a position (from now if left out), with no gap and no repeat."
@@ -4638,6 +4982,82 @@ func (ec *executionContext) childFields_AggregateSeries(ctx context.Context, fie
 		return ec.fieldContext_AggregateSeries_status(ctx, field)
 	}
 	return nil, fmt.Errorf("no field named %q was found under type AggregateSeries", field.Name)
+}
+
+func (ec *executionContext) childFields_Alarm(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "id":
+		return ec.fieldContext_Alarm_id(ctx, field)
+	case "revision":
+		return ec.fieldContext_Alarm_revision(ctx, field)
+	case "position":
+		return ec.fieldContext_Alarm_position(ctx, field)
+	case "name":
+		return ec.fieldContext_Alarm_name(ctx, field)
+	case "device":
+		return ec.fieldContext_Alarm_device(ctx, field)
+	case "signal":
+		return ec.fieldContext_Alarm_signal(ctx, field)
+	case "kind":
+		return ec.fieldContext_Alarm_kind(ctx, field)
+	case "message":
+		return ec.fieldContext_Alarm_message(ctx, field)
+	case "severity":
+		return ec.fieldContext_Alarm_severity(ctx, field)
+	case "priority":
+		return ec.fieldContext_Alarm_priority(ctx, field)
+	case "condition":
+		return ec.fieldContext_Alarm_condition(ctx, field)
+	case "active":
+		return ec.fieldContext_Alarm_active(ctx, field)
+	case "since":
+		return ec.fieldContext_Alarm_since(ctx, field)
+	case "raisedAt":
+		return ec.fieldContext_Alarm_raisedAt(ctx, field)
+	case "acknowledgedUpTo":
+		return ec.fieldContext_Alarm_acknowledgedUpTo(ctx, field)
+	case "shelvedUntil":
+		return ec.fieldContext_Alarm_shelvedUntil(ctx, field)
+	case "raises":
+		return ec.fieldContext_Alarm_raises(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type Alarm", field.Name)
+}
+
+func (ec *executionContext) childFields_AlarmConnection(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "edges":
+		return ec.fieldContext_AlarmConnection_edges(ctx, field)
+	case "nodes":
+		return ec.fieldContext_AlarmConnection_nodes(ctx, field)
+	case "pageInfo":
+		return ec.fieldContext_AlarmConnection_pageInfo(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AlarmConnection", field.Name)
+}
+
+func (ec *executionContext) childFields_AlarmEdge(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "cursor":
+		return ec.fieldContext_AlarmEdge_cursor(ctx, field)
+	case "node":
+		return ec.fieldContext_AlarmEdge_node(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AlarmEdge", field.Name)
+}
+
+func (ec *executionContext) childFields_AlarmPayload(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+	switch field.Name {
+	case "position":
+		return ec.fieldContext_AlarmPayload_position(ctx, field)
+	case "eventIds":
+		return ec.fieldContext_AlarmPayload_eventIds(ctx, field)
+	case "repeated":
+		return ec.fieldContext_AlarmPayload_repeated(ctx, field)
+	case "alarm":
+		return ec.fieldContext_AlarmPayload_alarm(ctx, field)
+	}
+	return nil, fmt.Errorf("no field named %q was found under type AlarmPayload", field.Name)
 }
 
 func (ec *executionContext) childFields_Asset(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
@@ -5212,6 +5632,10 @@ func (ec *executionContext) childFields_Plant(ctx context.Context, field graphql
 		return ec.fieldContext_Plant_device(ctx, field)
 	case "devices":
 		return ec.fieldContext_Plant_devices(ctx, field)
+	case "alarm":
+		return ec.fieldContext_Plant_alarm(ctx, field)
+	case "alarms":
+		return ec.fieldContext_Plant_alarms(ctx, field)
 	case "diff":
 		return ec.fieldContext_Plant_diff(ctx, field)
 	}
@@ -6012,6 +6436,20 @@ func (ec *executionContext) field_Asset_tags_args(ctx context.Context, rawArgs m
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_acknowledgeAlarm_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (AcknowledgeAlarmInput, error) {
+			return ec.unmarshalNAcknowledgeAlarmInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐAcknowledgeAlarmInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_bindTag_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6138,6 +6576,20 @@ func (ec *executionContext) field_Mutation_retireAsset_args(ctx context.Context,
 	return args, nil
 }
 
+func (ec *executionContext) field_Mutation_shelveAlarm_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "input",
+		func(ctx context.Context, v any) (ShelveAlarmInput, error) {
+			return ec.unmarshalNShelveAlarmInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐShelveAlarmInput(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["input"] = arg0
+	return args, nil
+}
+
 func (ec *executionContext) field_Mutation_updateNameplate_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
 	var err error
 	args := map[string]any{}
@@ -6211,6 +6663,50 @@ func (ec *executionContext) field_Plant_aggregates_args(ctx context.Context, raw
 		return nil, err
 	}
 	args["maxRows"] = arg6
+	return args, nil
+}
+
+func (ec *executionContext) field_Plant_alarm_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "id",
+		func(ctx context.Context, v any) (string, error) {
+			return ec.unmarshalNID2string(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["id"] = arg0
+	return args, nil
+}
+
+func (ec *executionContext) field_Plant_alarms_args(ctx context.Context, rawArgs map[string]any) (map[string]any, error) {
+	var err error
+	args := map[string]any{}
+	arg0, err := graphql.ProcessArgField(ctx, rawArgs, "filter",
+		func(ctx context.Context, v any) (*plant.AlarmFilter, error) {
+			return ec.unmarshalOAlarmFilter2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmFilter(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["filter"] = arg0
+	arg1, err := graphql.ProcessArgField(ctx, rawArgs, "first",
+		func(ctx context.Context, v any) (*int, error) {
+			return ec.unmarshalOInt2ᚖint(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["first"] = arg1
+	arg2, err := graphql.ProcessArgField(ctx, rawArgs, "after",
+		func(ctx context.Context, v any) (*string, error) {
+			return ec.unmarshalOString2ᚖstring(ctx, v)
+		})
+	if err != nil {
+		return nil, err
+	}
+	args["after"] = arg2
 	return args, nil
 }
 
@@ -7298,6 +7794,658 @@ func (ec *executionContext) _AggregateSeries_status(ctx context.Context, field g
 }
 func (ec *executionContext) fieldContext_AggregateSeries_status(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
 	return graphql.NewScalarFieldContext("AggregateSeries", field, false, false, "StatusRuns")
+}
+
+func (ec *executionContext) _Alarm_id(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_id(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ID(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNID2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_id(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "ID")
+}
+
+func (ec *executionContext) _Alarm_revision(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_revision(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Revision, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v eventlog.Revision) graphql.Marshaler {
+			return ec.marshalNRevision2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐRevision(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_revision(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, false, false, "Revision")
+}
+
+func (ec *executionContext) _Alarm_position(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_position(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Position, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v eventlog.Position) graphql.Marshaler {
+			return ec.marshalNPosition2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐPosition(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_position(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, false, false, "Position")
+}
+
+func (ec *executionContext) _Alarm_name(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_name(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Name(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_name(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "String")
+}
+
+func (ec *executionContext) _Alarm_device(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_device(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Device(ctx)
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Device) graphql.Marshaler {
+			return ec.marshalODevice2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐDevice(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_device(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Alarm",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Device(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Alarm_signal(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_signal(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Signal(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_signal(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "String")
+}
+
+func (ec *executionContext) _Alarm_kind(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_kind(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Kind(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_kind(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "String")
+}
+
+func (ec *executionContext) _Alarm_message(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_message(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Message(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *string) graphql.Marshaler {
+			return ec.marshalOString2ᚖstring(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_message(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "String")
+}
+
+func (ec *executionContext) _Alarm_severity(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_severity(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Severity(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_severity(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "Int")
+}
+
+func (ec *executionContext) _Alarm_priority(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_priority(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Priority(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.AlarmPriority) graphql.Marshaler {
+			return ec.marshalNAlarmPriority2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriority(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_priority(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "AlarmPriority")
+}
+
+func (ec *executionContext) _Alarm_condition(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_condition(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Condition(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v plant.AlarmCondition) graphql.Marshaler {
+			return ec.marshalNAlarmCondition2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmCondition(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_condition(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "AlarmCondition")
+}
+
+func (ec *executionContext) _Alarm_active(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_active(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Active(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_active(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "Boolean")
+}
+
+func (ec *executionContext) _Alarm_since(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_since(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Since(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_since(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "Time")
+}
+
+func (ec *executionContext) _Alarm_raisedAt(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_raisedAt(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.RaisedAt(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v time.Time) graphql.Marshaler {
+			return ec.marshalNTime2timeᚐTime(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_raisedAt(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "Time")
+}
+
+func (ec *executionContext) _Alarm_acknowledgedUpTo(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_acknowledgedUpTo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.AcknowledgedUpTo(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_acknowledgedUpTo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "Time")
+}
+
+func (ec *executionContext) _Alarm_shelvedUntil(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_shelvedUntil(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.ShelvedUntil(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *time.Time) graphql.Marshaler {
+			return ec.marshalOTime2ᚖtimeᚐTime(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_shelvedUntil(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "Time")
+}
+
+func (ec *executionContext) _Alarm_raises(ctx context.Context, field graphql.CollectedField, obj *plant.Alarm) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Alarm_raises(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Raises(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v int) graphql.Marshaler {
+			return ec.marshalNInt2int(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Alarm_raises(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("Alarm", field, true, false, "Int")
+}
+
+func (ec *executionContext) _AlarmConnection_edges(ctx context.Context, field graphql.CollectedField, obj *plant.AlarmConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmConnection_edges(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Edges, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []plant.AlarmEdge) graphql.Marshaler {
+			return ec.marshalNAlarmEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmEdgeᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmConnection_edges(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AlarmConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AlarmEdge(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AlarmConnection_nodes(ctx context.Context, field graphql.CollectedField, obj *plant.AlarmConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmConnection_nodes(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Nodes(), nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []*plant.Alarm) graphql.Marshaler {
+			return ec.marshalNAlarm2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmConnection_nodes(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AlarmConnection",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Alarm(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AlarmConnection_pageInfo(ctx context.Context, field graphql.CollectedField, obj *plant.AlarmConnection) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmConnection_pageInfo(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.PageInfo, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.PageInfo) graphql.Marshaler {
+			return ec.marshalNPageInfo2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐPageInfo(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmConnection_pageInfo(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AlarmConnection",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_PageInfo(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AlarmEdge_cursor(ctx context.Context, field graphql.CollectedField, obj *plant.AlarmEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmEdge_cursor(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Cursor, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v string) graphql.Marshaler {
+			return ec.marshalNString2string(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmEdge_cursor(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AlarmEdge", field, false, false, "String")
+}
+
+func (ec *executionContext) _AlarmEdge_node(ctx context.Context, field graphql.CollectedField, obj *plant.AlarmEdge) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmEdge_node(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Node, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Alarm) graphql.Marshaler {
+			return ec.marshalNAlarm2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarm(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmEdge_node(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AlarmEdge",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Alarm(ctx, field)
+		},
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _AlarmPayload_position(ctx context.Context, field graphql.CollectedField, obj *AlarmPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmPayload_position(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Position, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v eventlog.Position) graphql.Marshaler {
+			return ec.marshalNPosition2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋeventlogᚐPosition(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmPayload_position(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AlarmPayload", field, false, false, "Position")
+}
+
+func (ec *executionContext) _AlarmPayload_eventIds(ctx context.Context, field graphql.CollectedField, obj *AlarmPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmPayload_eventIds(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.EventIds, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v []string) graphql.Marshaler {
+			return ec.marshalNID2ᚕstringᚄ(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmPayload_eventIds(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AlarmPayload", field, false, false, "ID")
+}
+
+func (ec *executionContext) _AlarmPayload_repeated(ctx context.Context, field graphql.CollectedField, obj *AlarmPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmPayload_repeated(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Repeated, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v bool) graphql.Marshaler {
+			return ec.marshalNBoolean2bool(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmPayload_repeated(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	return graphql.NewScalarFieldContext("AlarmPayload", field, false, false, "Boolean")
+}
+
+func (ec *executionContext) _AlarmPayload_alarm(ctx context.Context, field graphql.CollectedField, obj *AlarmPayload) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_AlarmPayload_alarm(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			return obj.Alarm, nil
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Alarm) graphql.Marshaler {
+			return ec.marshalOAlarm2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarm(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_AlarmPayload_alarm(_ context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "AlarmPayload",
+		Field:      field,
+		IsMethod:   false,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Alarm(ctx, field)
+		},
+	}
+	return fc, nil
 }
 
 func (ec *executionContext) _Asset_id(ctx context.Context, field graphql.CollectedField, obj *plant.Asset) (ret graphql.Marshaler) {
@@ -11994,6 +13142,94 @@ func (ec *executionContext) fieldContext_Mutation_relate(ctx context.Context, fi
 	return fc, nil
 }
 
+func (ec *executionContext) _Mutation_acknowledgeAlarm(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_acknowledgeAlarm(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().AcknowledgeAlarm(ctx, fc.Args["input"].(AcknowledgeAlarmInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *AlarmPayload) graphql.Marshaler {
+			return ec.marshalOAlarmPayload2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐAlarmPayload(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_acknowledgeAlarm(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AlarmPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_acknowledgeAlarm_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Mutation_shelveAlarm(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Mutation_shelveAlarm(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return ec.Resolvers.Mutation().ShelveAlarm(ctx, fc.Args["input"].(ShelveAlarmInput))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *AlarmPayload) graphql.Marshaler {
+			return ec.marshalOAlarmPayload2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐAlarmPayload(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Mutation_shelveAlarm(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Mutation",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: true,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AlarmPayload(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Mutation_shelveAlarm_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
 func (ec *executionContext) _Mutation_bindTag(ctx context.Context, field graphql.CollectedField) (ret graphql.Marshaler) {
 	return graphql.ResolveField(
 		ctx,
@@ -12852,6 +14088,94 @@ func (ec *executionContext) fieldContext_Plant_devices(ctx context.Context, fiel
 	}()
 	ctx = graphql.WithFieldContext(ctx, fc)
 	if fc.Args, err = ec.field_Plant_devices_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Plant_alarm(ctx context.Context, field graphql.CollectedField, obj *plant.Plant) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Plant_alarm(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return obj.Alarm(ctx, fc.Args["id"].(string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.Alarm) graphql.Marshaler {
+			return ec.marshalOAlarm2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarm(ctx, selections, v)
+		},
+		true,
+		false,
+	)
+}
+func (ec *executionContext) fieldContext_Plant_alarm(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Plant",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_Alarm(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Plant_alarm_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
+		ec.Error(ctx, err)
+		return fc, err
+	}
+	return fc, nil
+}
+
+func (ec *executionContext) _Plant_alarms(ctx context.Context, field graphql.CollectedField, obj *plant.Plant) (ret graphql.Marshaler) {
+	return graphql.ResolveField(
+		ctx,
+		ec.OperationContext,
+		field,
+		func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.fieldContext_Plant_alarms(ctx, field)
+		},
+		func(ctx context.Context) (any, error) {
+			fc := graphql.GetFieldContext(ctx)
+			return obj.Alarms(ctx, fc.Args["filter"].(*plant.AlarmFilter), fc.Args["first"].(*int), fc.Args["after"].(*string))
+		},
+		nil,
+		func(ctx context.Context, selections ast.SelectionSet, v *plant.AlarmConnection) graphql.Marshaler {
+			return ec.marshalNAlarmConnection2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmConnection(ctx, selections, v)
+		},
+		true,
+		true,
+	)
+}
+func (ec *executionContext) fieldContext_Plant_alarms(ctx context.Context, field graphql.CollectedField) (fc *graphql.FieldContext, err error) {
+	fc = &graphql.FieldContext{
+		Object:     "Plant",
+		Field:      field,
+		IsMethod:   true,
+		IsResolver: false,
+		Child: func(ctx context.Context, field graphql.CollectedField) (*graphql.FieldContext, error) {
+			return ec.childFields_AlarmConnection(ctx, field)
+		},
+	}
+	defer func() {
+		if r := recover(); r != nil {
+			err = ec.Recover(ctx, r)
+			ec.Error(ctx, err)
+		}
+	}()
+	ctx = graphql.WithFieldContext(ctx, fc)
+	if fc.Args, err = ec.field_Plant_alarms_args(ctx, field.ArgumentMap(ec.Variables)); err != nil {
 		ec.Error(ctx, err)
 		return fc, err
 	}
@@ -18868,6 +20192,69 @@ func (ec *executionContext) fieldContext___Type_isOneOf(_ context.Context, field
 
 // region    **************************** input.gotpl *****************************
 
+func (ec *executionContext) unmarshalInputAcknowledgeAlarmInput(ctx context.Context, obj any) (AcknowledgeAlarmInput, error) {
+	var it AcknowledgeAlarmInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"alarm", "upTo", "reason", "idempotencyKey"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "alarm":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("alarm"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Alarm = data
+		case "upTo":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("upTo"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.UpTo = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNReason2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐReason(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalAcknowledgeAlarmInput unmarshals raw into the AcknowledgeAlarmInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalAcknowledgeAlarmInput(ctx context.Context, raw any) (AcknowledgeAlarmInput, error) {
+	var out AcknowledgeAlarmInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "AcknowledgeAlarmInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputAggregateConfiguration(ctx context.Context, obj any) (plant.AggregateConfiguration, error) {
 	var it plant.AggregateConfiguration
 	if obj == nil {
@@ -18941,6 +20328,69 @@ func (ec *executionContext) unmarshalInputAggregateConfiguration(ctx context.Con
 func UnmarshalAggregateConfiguration(ctx context.Context, raw any) (plant.AggregateConfiguration, error) {
 	var out plant.AggregateConfiguration
 	err := graphql.UnmarshalNamedInputFromContext(ctx, "AggregateConfiguration", raw, &out)
+	return out, err
+}
+
+func (ec *executionContext) unmarshalInputAlarmFilter(ctx context.Context, obj any) (plant.AlarmFilter, error) {
+	var it plant.AlarmFilter
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"device", "active", "conditions", "priorities"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "device":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("device"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Device = data
+		case "active":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("active"))
+			data, err := ec.unmarshalOBoolean2ᚖbool(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Active = data
+		case "conditions":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("conditions"))
+			data, err := ec.unmarshalOAlarmCondition2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmConditionᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Conditions = data
+		case "priorities":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("priorities"))
+			data, err := ec.unmarshalOAlarmPriority2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriorityᚄ(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Priorities = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalAlarmFilter unmarshals raw into the AlarmFilter input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalAlarmFilter(ctx context.Context, raw any) (plant.AlarmFilter, error) {
+	var out plant.AlarmFilter
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "AlarmFilter", raw, &out)
 	return out, err
 }
 
@@ -20473,6 +21923,69 @@ func UnmarshalScaleInput(ctx context.Context, raw any) (correction.Scale, error)
 	return out, err
 }
 
+func (ec *executionContext) unmarshalInputShelveAlarmInput(ctx context.Context, obj any) (ShelveAlarmInput, error) {
+	var it ShelveAlarmInput
+	if obj == nil {
+		return it, nil
+	}
+
+	asMap := map[string]any{}
+	for k, v := range obj.(map[string]any) {
+		asMap[k] = v
+	}
+
+	fieldsInOrder := [...]string{"alarm", "until", "reason", "idempotencyKey"}
+	for _, k := range fieldsInOrder {
+		v, ok := asMap[k]
+		if !ok {
+			continue
+		}
+		switch k {
+		case "alarm":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("alarm"))
+			data, err := ec.unmarshalNID2string(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Alarm = data
+		case "until":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("until"))
+			data, err := ec.unmarshalOTime2ᚖtimeᚐTime(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Until = data
+		case "reason":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("reason"))
+			data, err := ec.unmarshalNReason2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐReason(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.Reason = data
+		case "idempotencyKey":
+			ctx := graphql.WithPathContext(ctx, graphql.NewPathWithField("idempotencyKey"))
+			data, err := ec.unmarshalOString2ᚖstring(ctx, v)
+			if err != nil {
+				return it, err
+			}
+			it.IdempotencyKey = data
+		}
+	}
+	return it, nil
+}
+
+// UnmarshalShelveAlarmInput unmarshals raw into the ShelveAlarmInput input type, using the
+// unmarshaler bound to ctx's request. Call it from a resolver to decode an input
+// object that was not passed as a field argument.
+//
+// ctx must come from a gqlgen request; outside one there is no unmarshaler to use
+// and the returned error says so.
+func UnmarshalShelveAlarmInput(ctx context.Context, raw any) (ShelveAlarmInput, error) {
+	var out ShelveAlarmInput
+	err := graphql.UnmarshalNamedInputFromContext(ctx, "ShelveAlarmInput", raw, &out)
+	return out, err
+}
+
 func (ec *executionContext) unmarshalInputTagDefinitionInput(ctx context.Context, obj any) (TagDefinitionInput, error) {
 	var it TagDefinitionInput
 	if obj == nil {
@@ -20827,6 +22340,11 @@ func (ec *executionContext) _Node(ctx context.Context, sel ast.SelectionSet, obj
 			return graphql.Null
 		}
 		return ec._Asset(ctx, sel, obj)
+	case *plant.Alarm:
+		if obj == nil {
+			return graphql.Null
+		}
+		return ec._Alarm(ctx, sel, obj)
 	default:
 		if typedObj, ok := obj.(graphql.Marshaler); ok {
 			return typedObj
@@ -20932,6 +22450,249 @@ func (ec *executionContext) _AggregateSeries(ctx context.Context, sel ast.Select
 		case "status":
 			out.Values[i] = ec._AggregateSeries_status(ctx, field, obj)
 			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var alarmImplementors = []string{"Alarm", "Node"}
+
+func (ec *executionContext) _Alarm(ctx context.Context, sel ast.SelectionSet, obj *plant.Alarm) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, alarmImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("Alarm")
+		case "id":
+			out.Values[i] = ec._Alarm_id(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "revision":
+			out.Values[i] = ec._Alarm_revision(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "position":
+			out.Values[i] = ec._Alarm_position(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "name":
+			out.Values[i] = ec._Alarm_name(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "device":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Alarm_device(ctx, field, obj)
+				})
+		case "signal":
+			out.Values[i] = ec._Alarm_signal(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "kind":
+			out.Values[i] = ec._Alarm_kind(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "message":
+			out.Values[i] = ec._Alarm_message(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "severity":
+			out.Values[i] = ec._Alarm_severity(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "priority":
+			out.Values[i] = ec._Alarm_priority(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "condition":
+			out.Values[i] = ec._Alarm_condition(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "active":
+			out.Values[i] = ec._Alarm_active(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "since":
+			out.Values[i] = ec._Alarm_since(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "raisedAt":
+			out.Values[i] = ec._Alarm_raisedAt(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "acknowledgedUpTo":
+			out.Values[i] = ec._Alarm_acknowledgedUpTo(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "shelvedUntil":
+			out.Values[i] = ec._Alarm_shelvedUntil(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		case "raises":
+			out.Values[i] = ec._Alarm_raises(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				atomic.AddUint32(&out.Invalids, 1)
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var alarmConnectionImplementors = []string{"AlarmConnection"}
+
+func (ec *executionContext) _AlarmConnection(ctx context.Context, sel ast.SelectionSet, obj *plant.AlarmConnection) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, alarmConnectionImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AlarmConnection")
+		case "edges":
+			out.Values[i] = ec._AlarmConnection_edges(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "nodes":
+			out.Values[i] = ec._AlarmConnection_nodes(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "pageInfo":
+			out.Values[i] = ec._AlarmConnection_pageInfo(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var alarmEdgeImplementors = []string{"AlarmEdge"}
+
+func (ec *executionContext) _AlarmEdge(ctx context.Context, sel ast.SelectionSet, obj *plant.AlarmEdge) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, alarmEdgeImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AlarmEdge")
+		case "cursor":
+			out.Values[i] = ec._AlarmEdge_cursor(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "node":
+			out.Values[i] = ec._AlarmEdge_node(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		default:
+			panic("unknown field " + strconv.Quote(field.Name))
+		}
+	}
+	out.Dispatch(ctx)
+	if out.Invalids > 0 {
+		return graphql.Null
+	}
+
+	if n := len(deferred.Defers); n > 0 {
+		atomic.AddInt32(&ec.Deferred, int32(min(n, math.MaxInt32)))
+		ec.ProcessDeferredGroup(deferred)
+	}
+
+	return out
+}
+
+var alarmPayloadImplementors = []string{"AlarmPayload"}
+
+func (ec *executionContext) _AlarmPayload(ctx context.Context, sel ast.SelectionSet, obj *AlarmPayload) graphql.Marshaler {
+	fields := graphql.CollectFields(ec.OperationContext, sel, alarmPayloadImplementors)
+
+	out := graphql.NewFieldSet(fields)
+	deferred := graphql.NewDeferredGroup(ctx)
+	for i, field := range fields {
+		switch field.Name {
+		case "__typename":
+			out.Values[i] = graphql.MarshalString("AlarmPayload")
+		case "position":
+			out.Values[i] = ec._AlarmPayload_position(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "eventIds":
+			out.Values[i] = ec._AlarmPayload_eventIds(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "repeated":
+			out.Values[i] = ec._AlarmPayload_repeated(ctx, field, obj)
+			if out.Values[i] == graphql.Null {
+				out.Invalids++
+			}
+		case "alarm":
+			out.Values[i] = ec._AlarmPayload_alarm(ctx, field, obj)
+			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
 		default:
@@ -22722,6 +24483,20 @@ func (ec *executionContext) _Mutation(ctx context.Context, sel ast.SelectionSet)
 			if out.Values[i] == graphql.RequiredNull {
 				out.Invalids++
 			}
+		case "acknowledgeAlarm":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_acknowledgeAlarm(ctx, field)
+			})
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
+		case "shelveAlarm":
+			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
+				return ec._Mutation_shelveAlarm(ctx, field)
+			})
+			if out.Values[i] == graphql.RequiredNull {
+				out.Invalids++
+			}
 		case "bindTag":
 			out.Values[i] = ec.OperationContext.RootResolverMiddleware(innerCtx, func(ctx context.Context) (res graphql.Marshaler) {
 				return ec._Mutation_bindTag(ctx, field)
@@ -22944,6 +24719,18 @@ func (ec *executionContext) _Plant(ctx context.Context, sel ast.SelectionSet, ob
 				true, true,
 				func(ctx context.Context) graphql.Marshaler {
 					return ec._Plant_devices(ctx, field, obj)
+				})
+		case "alarm":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, false,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Plant_alarm(ctx, field, obj)
+				})
+		case "alarms":
+			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
+				true, true,
+				func(ctx context.Context) graphql.Marshaler {
+					return ec._Plant_alarms(ctx, field, obj)
 				})
 		case "diff":
 			out.ResolveConcurrently(ec.OperationContext, &deferred, i,
@@ -25278,6 +27065,11 @@ func (ec *executionContext) ___Type(ctx context.Context, sel ast.SelectionSet, o
 
 // region    ***************************** type.gotpl *****************************
 
+func (ec *executionContext) unmarshalNAcknowledgeAlarmInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐAcknowledgeAlarmInput(ctx context.Context, v any) (AcknowledgeAlarmInput, error) {
+	res, err := ec.unmarshalInputAcknowledgeAlarmInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) marshalNActor2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐActor(ctx context.Context, sel ast.SelectionSet, v *plant.Actor) graphql.Marshaler {
 	if v == nil {
 		graphql.AddInvalidNullError(ctx, "Actor!")
@@ -25353,6 +27145,88 @@ func (ec *executionContext) marshalNAggregateSeries2ᚖgithubᚗcomᚋtwinlogᚋ
 		return graphql.Null
 	}
 	return ec._AggregateSeries(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNAlarm2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.Alarm) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNAlarm2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarm(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) marshalNAlarm2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarm(ctx context.Context, sel ast.SelectionSet, v *plant.Alarm) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "Alarm!")
+		return graphql.Null
+	}
+	return ec._Alarm(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalNAlarmCondition2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmCondition(ctx context.Context, v any) (plant.AlarmCondition, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := plant.AlarmCondition(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNAlarmCondition2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmCondition(ctx context.Context, sel ast.SelectionSet, v plant.AlarmCondition) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "AlarmCondition!")
+	}
+	return res
+}
+
+func (ec *executionContext) marshalNAlarmConnection2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmConnection(ctx context.Context, sel ast.SelectionSet, v *plant.AlarmConnection) graphql.Marshaler {
+	if v == nil {
+		graphql.AddInvalidNullError(ctx, "AlarmConnection!")
+		return graphql.Null
+	}
+	return ec._AlarmConnection(ctx, sel, v)
+}
+
+func (ec *executionContext) marshalNAlarmEdge2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmEdge(ctx context.Context, sel ast.SelectionSet, v plant.AlarmEdge) graphql.Marshaler {
+	return ec._AlarmEdge(ctx, sel, &v)
+}
+
+func (ec *executionContext) marshalNAlarmEdge2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmEdgeᚄ(ctx context.Context, sel ast.SelectionSet, v []plant.AlarmEdge) graphql.Marshaler {
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNAlarmEdge2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmEdge(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalNAlarmPriority2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriority(ctx context.Context, v any) (plant.AlarmPriority, error) {
+	tmp, err := graphql.UnmarshalString(v)
+	res := plant.AlarmPriority(tmp)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalNAlarmPriority2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriority(ctx context.Context, sel ast.SelectionSet, v plant.AlarmPriority) graphql.Marshaler {
+	_ = sel
+	res := graphql.MarshalString(string(v))
+	if res == graphql.Null {
+		graphql.AddInvalidNullFromMarshaler(ctx, "AlarmPriority!")
+	}
+	return res
 }
 
 func (ec *executionContext) marshalNAsset2ᚕᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAssetᚄ(ctx context.Context, sel ast.SelectionSet, v []*plant.Asset) graphql.Marshaler {
@@ -26457,6 +28331,11 @@ func (ec *executionContext) marshalNSettings2ᚖgithubᚗcomᚋtwinlogᚋtwinlog
 	return ec._Settings(ctx, sel, v)
 }
 
+func (ec *executionContext) unmarshalNShelveAlarmInput2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐShelveAlarmInput(ctx context.Context, v any) (ShelveAlarmInput, error) {
+	res, err := ec.unmarshalInputShelveAlarmInput(ctx, v)
+	return res, graphql.ErrorOnPath(ctx, err)
+}
+
 func (ec *executionContext) unmarshalNStatusCode2githubᚗcomᚋtwinlogᚋtwinlogᚋdomainᚋqualityᚐCode(ctx context.Context, v any) (quality.Code, error) {
 	res, err := scalar.UnmarshalStatusCode(v)
 	return res, graphql.ErrorOnPath(ctx, err)
@@ -26893,6 +28772,100 @@ func (ec *executionContext) unmarshalOAggregateConfiguration2ᚖgithubᚗcomᚋt
 	}
 	res, err := ec.unmarshalInputAggregateConfiguration(ctx, v)
 	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOAlarm2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarm(ctx context.Context, sel ast.SelectionSet, v *plant.Alarm) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._Alarm(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOAlarmCondition2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmConditionᚄ(ctx context.Context, v any) ([]plant.AlarmCondition, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]plant.AlarmCondition, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNAlarmCondition2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmCondition(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOAlarmCondition2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmConditionᚄ(ctx context.Context, sel ast.SelectionSet, v []plant.AlarmCondition) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNAlarmCondition2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmCondition(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
+}
+
+func (ec *executionContext) unmarshalOAlarmFilter2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmFilter(ctx context.Context, v any) (*plant.AlarmFilter, error) {
+	if v == nil {
+		return nil, nil
+	}
+	res, err := ec.unmarshalInputAlarmFilter(ctx, v)
+	return &res, graphql.ErrorOnPath(ctx, err)
+}
+
+func (ec *executionContext) marshalOAlarmPayload2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋgenᚐAlarmPayload(ctx context.Context, sel ast.SelectionSet, v *AlarmPayload) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	return ec._AlarmPayload(ctx, sel, v)
+}
+
+func (ec *executionContext) unmarshalOAlarmPriority2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriorityᚄ(ctx context.Context, v any) ([]plant.AlarmPriority, error) {
+	if v == nil {
+		return nil, nil
+	}
+	vSlice := graphql.CoerceList(v)
+	var err error
+	res := make([]plant.AlarmPriority, len(vSlice))
+	for i := range vSlice {
+		ctx := graphql.WithPathContext(ctx, graphql.NewPathWithIndex(i))
+		res[i], err = ec.unmarshalNAlarmPriority2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriority(ctx, vSlice[i])
+		if err != nil {
+			return nil, err
+		}
+	}
+	return res, nil
+}
+
+func (ec *executionContext) marshalOAlarmPriority2ᚕgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriorityᚄ(ctx context.Context, sel ast.SelectionSet, v []plant.AlarmPriority) graphql.Marshaler {
+	if v == nil {
+		return graphql.Null
+	}
+	ret := graphql.MarshalSliceConcurrently(ctx, len(v), 0, false, func(ctx context.Context, i int) graphql.Marshaler {
+		fc := graphql.GetFieldContext(ctx)
+		fc.Result = &v[i]
+		return ec.marshalNAlarmPriority2githubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAlarmPriority(ctx, sel, v[i])
+	})
+
+	for _, e := range ret {
+		if e == graphql.Null {
+			return graphql.Null
+		}
+	}
+
+	return ret
 }
 
 func (ec *executionContext) marshalOAsset2ᚖgithubᚗcomᚋtwinlogᚋtwinlogᚋgraphᚋplantᚐAsset(ctx context.Context, sel ast.SelectionSet, v *plant.Asset) graphql.Marshaler {

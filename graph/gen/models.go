@@ -18,6 +18,24 @@ import (
 	"github.com/twinlog/twinlog/graph/plant"
 )
 
+// Which alarm was seen.
+type AcknowledgeAlarmInput struct {
+	Alarm string `json:"alarm"`
+	// What was raised up to here; now if left out.
+	UpTo           *time.Time `json:"upTo,omitempty"`
+	Reason         *Reason    `json:"reason"`
+	IdempotencyKey *string    `json:"idempotencyKey,omitempty"`
+}
+
+// What became of an alarm mutation.
+type AlarmPayload struct {
+	Position eventlog.Position `json:"position"`
+	EventIds []string          `json:"eventIds"`
+	Repeated bool              `json:"repeated"`
+	// null with a READ_LAG error beside it, when it is written and not folded in yet.
+	Alarm *plant.Alarm `json:"alarm,omitempty"`
+}
+
 type AssetClassInput struct {
 	Name        string                     `json:"name"`
 	Description *string                    `json:"description,omitempty"`
@@ -206,6 +224,15 @@ type SettingsPayload struct {
 	Repeated bool              `json:"repeated"`
 	// null, with a READ_LAG error, when it was written but is not folded in yet: never send again for that.
 	Settings *plant.Settings `json:"settings,omitempty"`
+}
+
+// Which alarm to hide.
+type ShelveAlarmInput struct {
+	Alarm string `json:"alarm"`
+	// null: show it again.
+	Until          *time.Time `json:"until,omitempty"`
+	Reason         *Reason    `json:"reason"`
+	IdempotencyKey *string    `json:"idempotencyKey,omitempty"`
 }
 
 // Over WebSocket (graphql-transport-ws) and SSE (graphql-sse, distinct connections). Every frame has a position to resume after.

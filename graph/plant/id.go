@@ -17,9 +17,10 @@ const (
 	TagID    Kind = 't'
 	DeviceID Kind = 'd'
 	EventID  Kind = 'e'
+	AlarmID  Kind = 'l'
 )
 
-var kindNames = map[Kind]string{AssetID: "asset", TagID: "tag", DeviceID: "device", EventID: "event"}
+var kindNames = map[Kind]string{AssetID: "asset", TagID: "tag", DeviceID: "device", EventID: "event", AlarmID: "alarm"}
 
 // GlobalID returns the opaque id of a thing: kind, length of the origin, origin
 // and the thing's own id, in base64url. The origin is in it so that ids of two

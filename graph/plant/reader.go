@@ -38,6 +38,7 @@ type Reader struct {
 	History History
 	Devices Devices
 	Audit   Audit
+	Alarms  Alarms
 	Runner  Runner
 	Now     func() time.Time
 	Build   string // of the software

@@ -33,6 +33,8 @@ func (r *Reader) Node(ctx context.Context, id string, at *Moment) (Node, error) 
 		return orNil(p.Asset(ctx, &id, nil))
 	case TagID:
 		return orNil(p.Tag(ctx, &id, nil))
+	case AlarmID:
+		return orNil(p.Alarm(ctx, id))
 	default:
 		return orNil(p.Device(ctx, id))
 	}

@@ -3,6 +3,7 @@ package entities_test
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"testing"
 	"time"
@@ -56,11 +57,7 @@ func history(t *testing.T, rng *rand.Rand, n int) (*memlog.Log, []map[string]ala
 		revisions[id] = eventlog.At(app.Revision)
 		states[id] = alarm.Evolve(states[id], e)
 		if n <= 2000 {
-			then := map[string]alarm.State{}
-			for id, s := range states {
-				then[id] = s
-			}
-			known = append(known, then)
+			known = append(known, maps.Clone(states))
 		}
 	}
 	return log, known

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -76,6 +77,10 @@ func (e ends) report(t *testing.T) {
 	budget.Count(t, "kills", n)
 }
 
+// starting is held while a process is made: until it has become another
+// program it holds what this one has open, the locks of other lives too.
+var starting sync.Mutex
+
 // run lets a child live until its moment comes, or for at most so long, and
 // says how it ended.
 func (l life) run(t *testing.T, o orders, atMost time.Duration, before ...string) string {
@@ -85,11 +90,14 @@ func (l life) run(t *testing.T, o orders, atMost time.Duration, before ...string
 	var said strings.Builder
 	cmd.Stderr = &said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // strace leaves its child alone when it is killed
-	if err := cmd.Start(); err != nil {
+	starting.Lock()
+	err := cmd.Start()
+	starting.Unlock()
+	if err != nil {
 		t.Fatal(err)
 	}
 	timer := time.AfterFunc(atMost, func() { _ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) })
-	err := cmd.Wait()
+	err = cmd.Wait()
 	if text := said.String(); strings.Contains(text, "gives up") || strings.Contains(text, "panic") || strings.Contains(text, "goroutine ") {
 		t.Fatalf("the child ended by itself: %v: %s", err, text)
 	}

@@ -11,6 +11,8 @@ import (
 	"os/signal"
 	"slices"
 	"strings"
+
+	"github.com/twinlog/twinlog/bench/served"
 )
 
 // part is one group of measurements.
@@ -24,6 +26,7 @@ var parts = []part{
 	{"readers", "what readers that never read cost everybody else", readers},
 	{"rebuild", "the hierarchy rebuilt beside a hundred million samples", rebuild},
 	{"opens", "logs of millions of events and streams, opened cold", opens},
+	{"served", "the log through the EventStoreDB protocol, beside itself and beside a served log in memory", served.Run},
 	{"query", "last values, a day and ninety days, over HTTP", query},
 }
 

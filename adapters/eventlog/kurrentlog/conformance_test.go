@@ -87,6 +87,9 @@ func openBadger(t testing.TB) eventlog.Log {
 }
 
 func TestConformanceOnBadger(t *testing.T) {
+	if testing.Short() {
+		t.Skip("TestConformanceOnMemory holds the client side to the same kit")
+	}
 	eventlogtest.Run(t, func(t *testing.T) eventlog.Log {
 		address, _ := serve(t, openBadger(t), "")
 		return open(t, address)

@@ -50,7 +50,7 @@ func run(connection, idle string) error {
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), time.Minute+pause)
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute+pause)
 	defer cancel()
 	cfg, err := kurrentdb.ParseConnectionString(connection)
 	if err != nil {

@@ -111,10 +111,7 @@ func (p *player) act() {
 		a, t := p.anAsset("asset"), p.instant()
 		p.must(p.fact("retireAsset", map[string]any{"asset": p.world.IDs.Asset(a.Asset)}, t, oracle.Retired{Asset: a.Asset, Effective: t}))
 	case "relate":
-		a, b, typ, on, t := p.anAsset("from"), p.anAsset("to"), draw(p, "type", "feeds", "controls"), !p.chance(40, "remove"), p.instant()
-		p.must(p.fact("relate", map[string]any{
-			"from": p.world.IDs.Asset(a.Asset), "to": p.world.IDs.Asset(b.Asset), "type": typ, "remove": !on,
-		}, t, oracle.Related{From: a.Asset, Type: typ, To: b.Asset, On: on, Effective: t}))
+		p.relates()
 	case "bind":
 		p.binds()
 	case "plate":
@@ -263,6 +260,17 @@ func (p *player) dense(device string) {
 			device: device, source: at.Add(time.Duration(i) * 13 * time.Second), id: p.fresh(),
 			samples: []oracle.Sample{{Signal: "n1", Value: float64(first+i%5) / 10}, {Signal: "n2", Value: float64(i)}},
 		}))
+	}
+}
+
+// relates begins a relationship, and mostly says when it ends as well.
+func (p *player) relates() {
+	a, b, typ := p.anAsset("from"), p.anAsset("to"), draw(p, "type", "feeds", "controls")
+	for _, on := range draw(p, "on", []bool{true}, []bool{true, false}, []bool{false}) {
+		t := p.instant()
+		p.must(p.fact("relate", map[string]any{
+			"from": p.world.IDs.Asset(a.Asset), "to": p.world.IDs.Asset(b.Asset), "type": typ, "remove": !on,
+		}, t, oracle.Related{From: a.Asset, Type: typ, To: b.Asset, On: on, Effective: t}))
 	}
 }
 

@@ -235,6 +235,9 @@ func (s *story) ground() error {
 	if err == nil {
 		err = s.bind(oracle.Bound{Asset: parent, Tag: "temp", Device: "d2", Signal: "n2", Effective: start})
 	}
+	if err == nil && len(s.pending) != 6 {
+		err = fmt.Errorf("%d of the 6 facts that a story stands on were taken", len(s.pending))
+	}
 	return err
 }
 

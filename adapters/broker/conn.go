@@ -39,6 +39,7 @@ type conn struct {
 	timer    *time.Timer   // ends a loan when patience does
 	seen     atomic.Int64  // when the last packet came during a loan, Unix nanoseconds
 	fd       int32         // during a loan
+	ending   bool          // during a loan: the client has closed its side
 
 	// armed: lent, and not being read at this moment; guarded by poller.mu, as is
 	// gone: closed by us.
@@ -169,7 +170,7 @@ func (c *conn) SetDeadline(t time.Time) error {
 func (c *conn) receive(buf []byte) bool {
 	for {
 		full, lent := c.receiveOnce(buf)
-		if !full || !lent {
+		if !lent || !full && !c.ending {
 			return lent
 		}
 	}

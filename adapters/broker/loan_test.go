@@ -3,6 +3,7 @@ package broker_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -108,4 +109,46 @@ func TestWindowHoldsPublishersBack(t *testing.T) {
 			t.Error("back-pressure was not counted")
 		}
 	})
+}
+
+// TestTheEndComesWithTheLastBytes: a client that is gone in the middle of a packet
+// has left, also where the server, busy elsewhere, finds its end in one piece
+// with the bytes. (After a whole packet the answer would tell.)
+func TestTheEndComesWithTheLastBytes(t *testing.T) {
+	busy, free := make(chan struct{}, 100), make(chan struct{})
+	b := start(t, broker.Config{Handler: func(p broker.Publish, ack func(broker.Ack)) <-chan struct{} {
+		if string(p.Payload) == "wait" {
+			busy <- struct{}{}
+			<-free
+		}
+		ack(broker.Ack{})
+		return nil
+	}})
+	join := func(id string) *raw {
+		c := dial(t, b.Addr().String(), hello{id: id, version: 4, clean: true})
+		c.publish(1, 1, telemetry, "x")
+		c.ack(puback)
+		return c
+	}
+	var leaving, keeping []*raw
+	for i := range 2 * runtime.GOMAXPROCS(0) {
+		leaving = append(leaving, join(fmt.Sprint("leaving-", i)))
+	}
+	for i := range runtime.GOMAXPROCS(0) { // whatever reads, is kept busy
+		c := join(fmt.Sprint("keeping-", i))
+		c.publish(1, 2, telemetry, "wait")
+		<-busy
+		keeping = append(keeping, c)
+	}
+	for _, c := range leaving {
+		c.send(appendPublish(nil, 4, 1, 2, false, telemetry, []byte("half"))[:20])
+		_ = c.conn.Close()
+	}
+	time.Sleep(20 * time.Millisecond) // both are in the server's socket
+	close(free)
+	for end := time.Now().Add(10 * time.Second); b.Stats().Connected > int64(len(keeping)); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("%d clients are connected, %d have not left", b.Stats().Connected, len(keeping))
+		}
+	}
 }

@@ -119,6 +119,8 @@ func (p *poller) grab(ready []*conn, events []syscall.EpollEvent) []*conn {
 	for i := range events {
 		if c := p.conns[events[i].Fd]; c != nil && c.armed {
 			c.armed = false
+			// The end may have come with the last bytes, as one edge.
+			c.ending = events[i].Events&(syscall.EPOLLRDHUP|syscall.EPOLLHUP|syscall.EPOLLERR) != 0
 			ready = append(ready, c)
 		}
 	}

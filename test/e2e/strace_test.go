@@ -47,7 +47,7 @@ func TestEveryAcknowledgementFollowsASync(t *testing.T) {
 func TestTheTraceShowsAHastyServer(t *testing.T) {
 	const messages = 60
 	tr := traced(t, messages, envHasty+"=1")
-	if early := tr.early(); len(early) < messages/2 {
+	if early := tr.early(); len(early) < messages/6 {
 		t.Fatalf("%d of %d early PUBACKs were seen", len(early), messages)
 	}
 }

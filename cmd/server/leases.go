@@ -22,3 +22,11 @@ func (s *Server) own(ctx context.Context, source string) error {
 	}
 	return err
 }
+
+// alone runs a duty that only one of several servers on a log may do.
+func (s *Server) alone(ctx context.Context, duty string, run func(context.Context) error) error {
+	if s.leases == nil {
+		return run(ctx)
+	}
+	return s.leases.Hold(ctx, duty, run)
+}

@@ -44,11 +44,8 @@ const brokerLease = "mqtt"
 
 // take takes messages until ctx ends.
 func (s *Server) take(ctx context.Context) error {
-	switch {
-	case s.broker != nil:
+	if s.broker != nil {
 		return s.broker.Run(ctx)
-	case s.leases != nil:
-		return s.leases.Hold(ctx, brokerLease, s.subscriber.Run)
 	}
-	return s.subscriber.Run(ctx)
+	return s.alone(ctx, brokerLease, s.subscriber.Run)
 }

@@ -197,7 +197,9 @@ func (s *Server) Run(ctx context.Context) error {
 		work.start("leases", func() error { return s.leases.Run(folding) })
 	}
 	work.start("mqtt", func() error { return s.take(taking) })
-	work.start("alarms", func() error { return NewAlarms(s.log).Run(folding) })
+	work.start("alarms", func() error {
+		return s.alone(folding, "alarms", func(ctx context.Context) error { return NewAlarms(s.log).Run(ctx) })
+	})
 	if s.served != nil {
 		work.start("log-listen", func() error { return esdbgrpc.New(s.log, esdbgrpc.Config{}).Serve(taking, s.served) })
 	}

@@ -50,6 +50,10 @@ type Store struct {
 	end  sync.Once
 	done sync.WaitGroup // the collector
 
+	// merging is held while tables are merged: Badger's Flatten stops and starts
+	// its compactors, which two at once may not.
+	merging sync.Mutex
+
 	// mu guards tables and generation. It is held for writing while a commit
 	// of several transactions or a drop becomes visible, so that a snapshot
 	// sees all of it or nothing.
@@ -222,6 +226,11 @@ func (s *Store) Drop(ctx context.Context, name string) error {
 	s.mu.Unlock()
 	if err == nil { // the rows are invisible already, and a crash from here on leaves them to Open
 		err = s.deleteAll(rowKey(t.generation, nil))
+	}
+	if err == nil { // deleted rows keep their room until tables are merged to the lowest level
+		s.merging.Lock()
+		err = s.db.Flatten(1)
+		s.merging.Unlock()
 	}
 	if err != nil {
 		return fmt.Errorf("drop of %s: %w", name, err)

@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"regexp"
 	"strconv"
 	"strings"
@@ -78,7 +79,7 @@ func serveUnder(t *testing.T, under []string, dir string, args ...string) *produ
 	}
 	p := &product{dir: dir, stderr: &lockedBuffer{}, ended: make(chan struct{})}
 	args = append([]string{path, "serve", "--operator", "Test Person", "--http", "127.0.0.1:0", "--mqtt", "127.0.0.1:0", "--data", dir}, args...)
-	args = append(under[:len(under):len(under)], args...)
+	args = append(slices.Clip(under), args...)
 	p.cmd = exec.Command(args[0], args[1:]...) //nolint:noctx // ended by Cleanup, after the test's context
 	p.cmd.Stderr = p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"encoding/binary"
+	"math"
 	"time"
 )
 
@@ -72,7 +73,9 @@ func (c *cursor) string() []byte { return c.bytes(c.uvarint()) }
 
 func (c *cursor) fineTime() time.Time {
 	sec, nano := c.varint(), c.uvarint()
-	if nano >= uint64(time.Second) {
+	// Beyond what milliseconds can count no time can have come.
+	const most = math.MaxInt64/1000 - 1
+	if nano >= uint64(time.Second) || sec > most || sec < -most {
 		c.bad = true
 		return time.Time{}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,6 +21,7 @@ var errLost = errors.New("lost")
 
 // A machine is a polled source in a bubble: what it does is told by functions.
 type machine struct {
+	mu      sync.Mutex // guards the next three, where a test changes them meanwhile
 	connect func() error
 	read    func(ctx context.Context, items []int) error
 	mark    map[int]quality.Code // items that are Bad by themselves
@@ -33,9 +35,19 @@ type visit struct {
 	Items []int
 }
 
+// change changes the machine while it is polled.
+func (m *machine) change(f func()) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f()
+}
+
 func (m *machine) Connect(context.Context) error {
-	if m.connect != nil {
-		if err := m.connect(); err != nil {
+	m.mu.Lock()
+	connect := m.connect
+	m.mu.Unlock()
+	if connect != nil {
+		if err := connect(); err != nil {
 			return err
 		}
 	}
@@ -47,9 +59,12 @@ func (m *machine) Close() error { m.closed++; return nil }
 
 func (m *machine) Read(ctx context.Context, items []int) ([]acquire.Reading, error) {
 	m.visits = append(m.visits, visit{time.Since(epoch()), slices.Clone(items)})
+	m.mu.Lock()
+	read, mark := m.read, m.mark
+	m.mu.Unlock()
 	var err error
-	if m.read != nil {
-		err = m.read(ctx, items)
+	if read != nil {
+		err = read(ctx, items)
 	}
 	out := make([]acquire.Reading, len(items))
 	for i, item := range items {
@@ -59,7 +74,7 @@ func (m *machine) Read(ctx context.Context, items []int) ([]acquire.Reading, err
 			continue
 		}
 		out[i].Value, out[i].Quality = telemetry.Value{Kind: telemetry.Int64, Bits: uint64(item)}, quality.AssumedGood
-		if code, ok := m.mark[item]; ok {
+		if code, ok := mark[item]; ok {
 			out[i].Value, out[i].Quality = telemetry.Value{}, quality.Of(code)
 		}
 	}

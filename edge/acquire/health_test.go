@@ -45,20 +45,20 @@ func TestHealthOfAPolledSource(t *testing.T) {
 		check("nobody answers", acquire.Waiting, "connection refused", 1)
 		time.Sleep(10 * time.Second)
 		check("nobody answers again", acquire.Waiting, "connection refused", 2)
-		m.connect = nil
+		m.change(func() { m.connect = nil })
 		time.Sleep(10 * time.Second)
 		check("it answers", acquire.Online, "", 0)
 		since := vitals.Health().Since
-		m.mark = map[int]quality.Code{0: quality.BadSensorFailure, 2: quality.BadConfigurationError}
+		m.change(func() { m.mark = map[int]quality.Code{0: quality.BadSensorFailure, 2: quality.BadConfigurationError} })
 		time.Sleep(time.Second)
 		check("two sensors fail", acquire.Degraded, "2 of 3 items are Bad, 1 of them BadConfigurationError", 0)
-		m.mark = nil
+		m.change(func() { m.mark = nil })
 		time.Sleep(time.Second)
 		check("they recover", acquire.Online, "", 0)
 		if !vitals.Health().Since.After(since) {
 			t.Error("Since did not move with the state")
 		}
-		m.read = func(context.Context, []int) error { return errLost }
+		m.change(func() { m.read = func(context.Context, []int) error { return errLost } })
 		time.Sleep(time.Second)
 		check("the session is lost", acquire.Waiting, "lost", 1)
 		cancel()

@@ -11,9 +11,9 @@ import (
 const (
 	// smallMemory is the least that the process may take before it collects
 	// garbage more often than Go would by itself.
-	smallMemory = 400 << 20
-	// memoryRoom: beyond that it may take half as much again as what is in use.
-	memoryRoom = 1.5
+	smallMemory = 340 << 20
+	// memoryRoom: beyond that it may take a third as much again as what is in use.
+	memoryRoom = 1.3
 )
 
 // boundMemory keeps the process from taking twice what it uses, which is Go's

@@ -189,7 +189,6 @@ func (c *conn) receiveOnce(buf []byte) (full, lent bool) {
 		return false, false
 	}
 	now := time.Now()
-	c.seen.Store(now.UnixNano())
 	data := buf[:n+m]
 	full = len(data) == len(buf)
 	for len(data) > 0 {
@@ -204,6 +203,7 @@ func (c *conn) receiveOnce(buf []byte) (full, lent bool) {
 		if size < 0 || !c.publish(data[:size], now) {
 			break
 		}
+		c.seen.Store(now.UnixNano()) // MQTT 5 §3.1.2.10 counts packets, not bytes
 		if data = data[size:]; c.wait != nil {
 			break
 		}

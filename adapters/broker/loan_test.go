@@ -60,8 +60,9 @@ func TestPacketsKeepTheirOrder(t *testing.T) {
 	})
 }
 
-// TestKeepAlive: a client that says nothing for one and a half times its
-// keep-alive is cut off (MQTT 5 §3.1.2.10), one that goes on publishing is not.
+// TestKeepAliveOfPublishers: a client that says nothing for one and a half times its
+// keep-alive is cut off (MQTT 5 §3.1.2.10), one that goes on publishing is not. Bytes of
+// a packet that never ends are no packet.
 func TestKeepAliveOfPublishers(t *testing.T) {
 	each(t, func(t *testing.T, v byte) {
 		b := start(t, broker.Config{Handler: atOnce})
@@ -69,13 +70,19 @@ func TestKeepAliveOfPublishers(t *testing.T) {
 		busy := dial(t, b.Addr().String(), hello{id: "busy", version: v, clean: true, keepalive: 1})
 		quiet.publish(1, 1, telemetry, "x")
 		quiet.ack(puback)
+		drip := dial(t, b.Addr().String(), hello{id: "drip", version: v, clean: true, keepalive: 1})
+		drip.publish(1, 1, telemetry, "x")
+		drip.ack(puback)
+		endless := appendPublish(nil, v, 1, 2, false, telemetry, make([]byte, 1000))
 		began := time.Now()
 		for id := uint16(1); time.Since(began) < 3*time.Second; id++ {
 			busy.publish(1, id, telemetry, "x")
 			busy.ack(puback)
-			time.Sleep(100 * time.Millisecond) // the client's own pace
+			_, _ = drip.conn.Write(endless[id-1 : id]) // it fails once the server has had enough
+			time.Sleep(100 * time.Millisecond)         // the client's own pace
 		}
 		quiet.closed()
+		drip.closed()
 		busy.publish(1, 99, telemetry, "x")
 		busy.ack(puback)
 	})

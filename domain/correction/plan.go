@@ -33,7 +33,7 @@ func (p *Plan) add(e *entry) {
 		}
 	}
 	for _, r := range in.samples {
-		in.spans = append(in.spans, span{Nanos(r.SourceTime), Nanos(r.SourceTime)})
+		in.spans = append(in.spans, span{telemetry.Nanos(r.SourceTime), telemetry.Nanos(r.SourceTime)})
 	}
 	p.steps = append(p.steps, in)
 	p.Identity = p.Identity || len(in.samples) > 0
@@ -140,9 +140,9 @@ func standsFor(v telemetry.Value, of telemetry.Kind) telemetry.Value {
 
 // Meets says whether a row that comes now would have samples in the spans.
 func (m *Made) Meets(v *telemetry.View) bool {
-	at := Nanos(v.SourceTime)
+	at := telemetry.Nanos(v.SourceTime)
 	for _, s := range m.Spans {
-		if s.Device == string(v.Device) && Nanos(s.From) <= at && at < Nanos(s.To) {
+		if s.Device == string(v.Device) && telemetry.Nanos(s.From) <= at && at < telemetry.Nanos(s.To) {
 			return true
 		}
 	}

@@ -3,9 +3,7 @@ package correction
 import (
 	"encoding/json"
 	"fmt"
-	"math"
 	"slices"
-	"time"
 
 	"github.com/twinlog/twinlog/domain/eventlog"
 	"github.com/twinlog/twinlog/domain/planted"
@@ -69,7 +67,7 @@ func (s *Set) Add(where Earlier, at eventlog.Position, data []byte) (devices []s
 func newEntry(m Made, where Earlier, at eventlog.Position) *entry {
 	e := &entry{Made: m, where: where, position: at, samples: map[telemetry.Point][]Ref{}}
 	for _, sp := range e.Spans {
-		e.spans = append(e.spans, span{Nanos(sp.From), Nanos(sp.To) - 1})
+		e.spans = append(e.spans, span{telemetry.Nanos(sp.From), telemetry.Nanos(sp.To) - 1})
 		e.touch(sp.Device)
 	}
 	for _, r := range e.Samples {
@@ -141,16 +139,4 @@ func (e *entry) about(p telemetry.Point) bool {
 		return true
 	}
 	return slices.ContainsFunc(e.Spans, func(s Span) bool { return s.Device == p.Device && (s.Signal == "" || s.Signal == p.Signal) })
-}
-
-// Nanos returns nanoseconds since 1970 UTC. What lies outside of 1678 to 2262 is
-// kept at that end, as history keeps it.
-func Nanos(t time.Time) int64 {
-	switch s := t.Unix(); {
-	case s < math.MinInt64/int64(time.Second)+1:
-		return math.MinInt64
-	case s > math.MaxInt64/int64(time.Second)-1:
-		return math.MaxInt64
-	}
-	return t.UnixNano()
 }

@@ -208,7 +208,7 @@ func (w *Watched) OfRow(changes []ValueChange, view *telemetry.View, rec eventlo
 		corrected := false
 		if plan := w.plans[p]; plan != nil {
 			look, corrected = plan.Apply(&correction.Given{
-				Source: correction.Nanos(view.SourceTime), Position: rec.Position, Stream: rec.Stream, Revision: rec.Revision, Index: i,
+				Source: telemetry.Nanos(view.SourceTime), Position: rec.Position, Stream: rec.Stream, Revision: rec.Revision, Index: i,
 				Gateway: string(view.Gateway), Firmware: string(view.Firmware),
 			}, look)
 		}

@@ -17,7 +17,6 @@ package history
 
 import (
 	"fmt"
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -254,7 +253,7 @@ func (p *Projection) add(r *eventlog.Record) {
 		p.open = p.newWindow(r.Position)
 	}
 	p.open.note(r)
-	source := nanos(v.SourceTime)
+	source := telemetry.Nanos(v.SourceTime)
 	d := p.where[numbers[0]].device
 	rows := d.recent
 	if day := dayOf(source); rows == nil || rows.day != day || rows.window != p.open {
@@ -262,7 +261,7 @@ func (p *Projection) add(r *eventlog.Record) {
 	}
 	server := noServer
 	if !v.ServerTime.IsZero() {
-		server = nanos(v.ServerTime) - source
+		server = telemetry.Nanos(v.ServerTime) - source
 	}
 	size := rows.addRow(row{
 		source: source, server: server, position: uint32(r.Position - p.open.start),
@@ -331,18 +330,6 @@ func (p *Projection) originOf(v *telemetry.View) uint32 {
 		p.dirty = append(p.dirty, func(w *projections.Writes) { w.Put(originKey(n), []byte(name)) })
 	}
 	return n
-}
-
-// nanos returns nanoseconds since 1970 UTC. What lies outside of 1678 to 2262 is
-// kept at that end.
-func nanos(t time.Time) int64 {
-	switch s := t.Unix(); {
-	case s < math.MinInt64/int64(time.Second)+1:
-		return math.MinInt64
-	case s > math.MaxInt64/int64(time.Second)-1:
-		return math.MaxInt64
-	}
-	return t.UnixNano()
 }
 
 const nanosPerDay = int64(24 * time.Hour)

@@ -20,7 +20,7 @@ type Versions struct {
 // cut, in log order, each with every look that it has had (OPC 10000-11 §6.5.3,
 // ReadModified).
 func (v *View) Versions(ctx context.Context, point telemetry.Point, at time.Time, c projections.Cut) ([]Versions, error) {
-	instant := stretch{nanos(at), nanos(at)}
+	instant := stretch{telemetry.Nanos(at), telemetry.Nanos(at)}
 	if instant.to > asOf(c) {
 		return nil, nil
 	}

@@ -179,10 +179,10 @@ type stretch struct{ from, to int64 }
 func span(from, to time.Time) stretch {
 	s := stretch{math.MinInt64, math.MaxInt64}
 	if !from.IsZero() {
-		s.from = nanos(from)
+		s.from = telemetry.Nanos(from)
 	}
 	if !to.IsZero() {
-		s.to = nanos(to) - 1
+		s.to = telemetry.Nanos(to) - 1
 	}
 	return s
 }
@@ -193,9 +193,9 @@ func asOf(c projections.Cut) int64 {
 		return math.MaxInt64
 	}
 	if planted.Bug == planted.AsOfExclusive {
-		return nanos(c.AsOf) - 1
+		return telemetry.Nanos(c.AsOf) - 1
 	}
-	return nanos(c.AsOf)
+	return telemetry.Nanos(c.AsOf)
 }
 
 // within returns what has to be looked at for the range.
@@ -215,7 +215,7 @@ func (q *query) walk(r stretch, latest int64, o Options, each func(s *series, i 
 	after := stretch{from: math.MinInt64}
 	resumed := o.After != Cursor{}
 	if resumed {
-		after.from = nanos(o.After.SourceTime)
+		after.from = telemetry.Nanos(o.After.SourceTime)
 		r.from = max(r.from, after.from)
 	}
 	n := 0

@@ -41,7 +41,7 @@ func (p *Projection) newWindow(pos eventlog.Position) *window {
 
 // note remembers when the event was recorded.
 func (w *window) note(r *eventlog.Record) {
-	at := nanos(r.Recorded)
+	at := telemetry.Nanos(r.Recorded)
 	if n := len(w.recorded); n == 0 || w.recorded[n-1].nanos != at {
 		w.recorded = append(w.recorded, recordedAt{uint32(r.Position - w.start), at})
 		w.bytes += int(unsafe.Sizeof(recordedAt{}))

@@ -20,7 +20,6 @@ import (
 	"math"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/twinlog/twinlog/domain/correction"
 	"github.com/twinlog/twinlog/domain/eventlog"
@@ -188,7 +187,7 @@ func (p *Projection) fold(r *eventlog.Record) {
 		p.correct(r) // says nothing about the time
 		return
 	}
-	p.recorded = max(p.recorded, nanos(r.Recorded))
+	p.recorded = max(p.recorded, telemetry.Nanos(r.Recorded))
 	if r.Type == settings.ChangedType {
 		// What cannot be read changes nothing: the command that writes it checks.
 		if s, err := p.settings.Evolve(r.Data); err == nil {
@@ -237,9 +236,9 @@ func (p *Projection) telemetry(r *eventlog.Record) {
 	for len(p.slots) < p.points.Len() {
 		p.add(p.points.Point(uint32(len(p.slots))))
 	}
-	next := reading{source: nanos(v.SourceTime), server: noServer, recorded: nanos(r.Recorded), position: r.Position}
+	next := reading{source: telemetry.Nanos(v.SourceTime), server: noServer, recorded: telemetry.Nanos(r.Recorded), position: r.Position}
 	if !v.ServerTime.IsZero() {
-		next.server = nanos(v.ServerTime) - next.source
+		next.server = telemetry.Nanos(v.ServerTime) - next.source
 	}
 	next.revision, next.stream, next.origin = r.Revision, p.streams.number([]byte(r.Stream)), p.origins.number(p.originOf(v))
 	// Read all before any is taken, so that a row which turns out unreadable
@@ -281,16 +280,4 @@ func (p *Projection) add(pt telemetry.Point) {
 	}
 	p.devices[d].points = append(p.devices[d].points, uint32(len(p.slots)))
 	p.slots = append(p.slots, slot{device: d, number: uint32(len(p.slots))})
-}
-
-// nanos returns nanoseconds since 1970 UTC. What lies outside of 1678 to 2262 is
-// kept at that end.
-func nanos(t time.Time) int64 {
-	switch s := t.Unix(); {
-	case s < math.MinInt64/int64(time.Second)+1:
-		return math.MinInt64
-	case s > math.MaxInt64/int64(time.Second)-1:
-		return math.MaxInt64
-	}
-	return t.UnixNano()
 }

@@ -22,7 +22,7 @@ type loss struct {
 
 func newLoss(t *testing.T, tags ...map[string]any) *loss {
 	t.Helper()
-	l := &loss{s: shared(t)}
+	l := &loss{s: startServer(t)} // whose history is this test's own
 	l.chaos = fieldtest.NewChaos(t, strings.TrimSuffix(strings.TrimPrefix(l.s.url(), "opc.tcp://"), "/plant"))
 	l.ports = open(t, map[string]any{"url": "opc.tcp://" + l.chaos.Address() + "/plant", "timeout": time.Second}, tags...)
 	return l

@@ -137,6 +137,7 @@ func TestStatusAndTimes(t *testing.T) {
 	s := shared(t)
 	live := report(t, open(t, map[string]any{"url": s.url()}, tag("Double")))
 	live.item(0)
+	t.Cleanup(func() { s.set("Double", 1, "Good", time.Now()) }) // the server is every test's
 	at := time.UnixMilli(time.Now().Add(-time.Hour).UnixMilli()).UTC()
 	for i, name := range []string{"UncertainSensorNotAccurate", "BadSensorFailure", "GoodLocalOverride", "BadOutOfService", "UncertainEngineeringUnitsExceeded"} {
 		at = at.Add(time.Second)

@@ -1,0 +1,5 @@
+//go:build !race
+
+package kurrentlog_test
+
+const underRaceDetector = false

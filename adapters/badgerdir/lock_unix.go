@@ -22,5 +22,9 @@ func lock(dir string) (unlock func(), ours bool, err error) {
 	} else if err != nil {
 		return nil, false, errors.Join(fmt.Errorf("lock %s: %w", dir, err), f.Close())
 	}
-	return func() { _ = f.Close() }, true, nil
+	return func() {
+		// Closing is not enough: a process that is just being made has a copy of f.
+		_ = syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		_ = f.Close()
+	}, true, nil
 }
